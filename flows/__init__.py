@@ -1,0 +1,1 @@
+"""When to run, what to retry, whether to promote."""

@@ -1,0 +1,63 @@
+"""The identity of what goes into a stage and comes out of it.
+
+A checkpoint may only be taken up by a run of the same params, data and code, so it lies in a
+folder named after their hash. What counts as input is what dvc.yaml says.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from wordmill.params.section import read_params
+
+_PACKAGES_THAT_MOVE_WEIGHTS = ("torch", "lightning", "transformers")
+_CHUNK_BYTES = 1 << 20
+
+
+def inputs_key(stage: str) -> str:
+    """A hash of a stage's params, the files it depends on, and the packages it trains with."""
+    described = read_params(Path("dvc.yaml"))["stages"][stage]
+    values = read_params(Path("params.yaml"))
+    key = hashlib.sha256()
+    parts: list[Any] = [{name: _at(values, name) for name in described["params"]}]
+    parts += [platform.python_version(), *map(version, _PACKAGES_THAT_MOVE_WEIGHTS)]
+    parts += [[str(path), md5_of(path)] for dep in described["deps"] for path in _files(Path(dep))]
+    key.update(json.dumps(parts, sort_keys=True).encode())
+    return key.hexdigest()[:16]
+
+
+def dvc_hash(folder: Path) -> str:
+    """The hash that DVC gives a folder of outputs, so that one can be looked up by the other."""
+    listing = [
+        {"md5": md5_of(path), "relpath": path.relative_to(folder).as_posix()}
+        for path in sorted(_files(folder))
+    ]
+    listing.sort(key=lambda entry: entry["relpath"])
+    return hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir"
+
+
+def md5_of(path: Path) -> str:
+    """The MD5 of a file's bytes, DVC's name for it."""
+    digest = hashlib.md5()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+    else:
+        found = (p for p in sorted(path.rglob("*")) if p.is_file())
+        yield from (p for p in found if "__pycache__" not in p.parts)
+
+
+def _at(values: Any, dotted: str) -> Any:
+    for part in dotted.split("."):
+        values = values[part]
+    return values

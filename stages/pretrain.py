@@ -1,0 +1,49 @@
+"""Train a model from scratch to predict the next token of the cleaned documents."""
+
+from stages.stage import Stage, run
+from stages.training import train_and_save
+from wordmill.models.decoder import new_decoder
+from wordmill.models.folder import load_tokenizer
+from wordmill.params.model import ModelParams
+from wordmill.params.training import TrainingParams
+from wordmill.tokens.batches import BlockBatches
+from wordmill.tokens.store import TokenFolder
+from wordmill.tokens.tokenizer import fingerprint
+
+
+def main(stage: Stage) -> str:
+    """Write data/pretrain: model/ and the curves."""
+    shape = stage.section("model", ModelParams)
+    params = stage.section("pretrain", TrainingParams)
+    source = stage.input("tokenize")
+    tokenizer = load_tokenizer(source / "tokenizer")
+    tokens = TokenFolder(source, tokenizer_fingerprint=fingerprint(tokenizer))
+    train, validation = (
+        BlockBatches(
+            tokens.ids(f"documents.{split}"),
+            block_tokens=shape.context_tokens,
+            batch_size=params.batch_size,
+            seed=stage.seed,
+        )
+        for split in ("train", "validation")
+    )
+    model = new_decoder(
+        shape,
+        vocab_size=len(tokenizer),
+        end_id=tokenizer.eos_token_id,
+        pad_id=tokenizer.pad_token_id,
+        seed=stage.seed,
+    )
+    return train_and_save(
+        stage,
+        model,
+        tokenizer,
+        params,
+        train=train,
+        validation=validation,
+        logged={**shape.model_dump(), **params.model_dump()},
+    )
+
+
+if __name__ == "__main__":
+    run("pretrain", main, description=__doc__)

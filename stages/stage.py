@@ -1,0 +1,184 @@
+"""What every stage does the same way: params in, one folder out, errors as exit statuses.
+
+A stage runs as `python -m stages.NAME` from the project's root, by itself or under DVC. It
+writes its one folder under a temporary name and renames it when it is complete. Two of the
+same stage never run at once, and a stage whose parent dies ends too: DVC, killed alone, would
+take its lock for stale and start a second one.
+"""
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stages.inputs import inputs_key
+from wordmill.errors import DataError, TryAgainError, WordmillError
+from wordmill.files import replaced_file, replaced_folder
+from wordmill.params.section import Section, parse_params, read_params
+from wordmill.progress import Show
+
+PARAMS = Path("params.yaml")
+_STATE = Path(".wordmill")
+_WATCH_SECONDS = 0.5
+_GRACE_SECONDS = 20.0
+
+# How the flow that started a stage hears from it; see flows/pipeline.py.
+_REPORT_VARIABLE = "WORDMILL_STAGE_REPORT"
+_PROGRESS_VARIABLE = "WORDMILL_PROGRESS_SECONDS"
+_PROGRESS_MARK = "··· "
+
+S = TypeVar("S", bound=Section)
+log = logging.getLogger("stages")
+
+
+class Stage:
+    """One run of one stage."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.output = Path("data") / name
+        self.report: dict[str, Any] = {"stage": name, "status": "failed"}
+        self._values = read_params(PARAMS)
+
+    def section(self, name: str, shape: type[S]) -> S:
+        """A section of params.yaml, checked.
+
+        Raises:
+            ParamsError: with a line for each problem in it.
+        """
+        values = {name: self._values.get(name)} if name in self._values else {}
+        holder = type("OneSection", (Section,), {"__annotations__": {name: shape}})
+        return getattr(parse_params(holder, values, file=PARAMS), name)
+
+    def value(self, section: str, key: str) -> Any:
+        """One value of another stage's section, which that stage has checked."""
+        return self._values[section][key]
+
+    @property
+    def seed(self) -> int:
+        """Where all randomness starts."""
+        return self._values["seed"]
+
+    def input(self, name: str) -> Path:
+        """The folder that stage `name` made.
+
+        Raises:
+            DataError: it is not there.
+        """
+        folder = Path("data") / name
+        if not folder.is_dir():
+            raise DataError(f"{folder}: not there; run `dvc repro` or `python -m stages.{name}`")
+        return folder
+
+    @contextmanager
+    def output_folder(self) -> Iterator[Path]:
+        """Yield a folder that becomes the stage's output when the block ends well."""
+        with replaced_folder(self.output) as folder:
+            yield folder
+
+    def scratch(self) -> Path:
+        """Where this stage keeps checkpoints: a folder for each set of inputs and code."""
+        return self._scratch_root / inputs_key(self.name)
+
+    def clear_scratch(self) -> None:
+        """Forget all checkpoints; the output is in its place."""
+        shutil.rmtree(self._scratch_root, ignore_errors=True)
+
+    def show(self, line: str) -> None:
+        """Show a progress line: in place on a terminal, else marked, for a log to keep."""
+        if sys.stdout.isatty():
+            print(f"\r\x1b[K{line}", end="", flush=True)
+        else:
+            print(f"{_PROGRESS_MARK}{line}", flush=True)
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """Arguments for `Progress`: where lines go and how often."""
+        seconds = 0.2 if sys.stdout.isatty() else float(os.environ.get(_PROGRESS_VARIABLE, "10"))
+        show: Show = self.show
+        return {"show": show, "every_seconds": seconds}
+
+    @property
+    def _scratch_root(self) -> Path:
+        return _STATE / "scratch" / self.name
+
+
+def run(name: str, main: Callable[[Stage], str], *, description: str | None) -> None:
+    """Run a stage as a program and leave with its exit status.
+
+    Args:
+        name: of the stage.
+        main: does the work and returns a line that says what was made.
+        description: for --help.
+    """
+    argparse.ArgumentParser(prog=f"python -m stages.{name}", description=description).parse_args()
+    logging.basicConfig(
+        stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+    )
+    for noisy in ("httpx", "lightning", "lightning.pytorch", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    sys.exit(_guarded(name, main))
+
+
+def _guarded(name: str, main: Callable[[Stage], str]) -> int:
+    if "DVC_STAGE" in os.environ:
+        _end_with_parent()
+    stage, started_at = None, time.monotonic()
+    try:
+        with _only_one(name):
+            stage = Stage(name)
+            message = main(stage)
+        seconds = time.monotonic() - started_at
+        log.info("%s: %s (%.0f s) -> %s", name, message, seconds, stage.output)
+        _tell_flow({**stage.report, "status": "done", "message": message, "seconds": seconds})
+        return 0
+    except WordmillError as error:
+        report = stage.report if stage else {"stage": name, "status": "failed"}
+        _tell_flow({**report, "message": str(error)})
+        print(f"\n{name}: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted; nothing half-written is left", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _tell_flow(report: dict[str, Any]) -> None:
+    if place := os.environ.get(_REPORT_VARIABLE):
+        with replaced_file(Path(place)) as partial:
+            partial.write_text(json.dumps(report))
+
+
+@contextmanager
+def _only_one(name: str) -> Iterator[None]:
+    path = _STATE / "locks" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TryAgainError("this stage is running already in this folder; wait for it") from None
+        yield
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone: first gently, then not."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

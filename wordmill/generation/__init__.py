@@ -1,0 +1,1 @@
+"""One decoding path for every model."""

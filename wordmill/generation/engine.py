@@ -1,0 +1,80 @@
+"""From sources to answers: the one path behind evaluation, the command line and the registry.
+
+Prompts of like length are decoded together, padded on the left. The same list of requests
+gives the same answers everywhere: same order, same batches, same arithmetic.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from wordmill.progress import Progress
+from wordmill.tokens.prompts import Prompts, Request
+
+if TYPE_CHECKING:
+    from wordmill.params.evaluate import DecodingParams
+
+
+class Engine:
+    """Answers requests with a model.
+
+    Args:
+        model: any causal transformers model, ready to generate.
+        tokenizer: the model's own.
+        decoding: how the model's distribution becomes text.
+        max_source_tokens: where a source is cut, as in training.
+        batch_size: prompts decoded at once.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        decoding: DecodingParams,
+        max_source_tokens: int,
+        batch_size: int,
+    ) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self._prompts = Prompts(tokenizer, max_source_tokens=max_source_tokens)
+        self._batch_size = batch_size
+        self._pad_id = int(tokenizer.pad_token_id)
+        self._config = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=decoding.max_new_tokens,
+            num_beams=decoding.num_beams,
+            no_repeat_ngram_size=decoding.no_repeat_ngram_size,
+            bos_token_id=int(tokenizer.bos_token_id),
+            eos_token_id=int(tokenizer.eos_token_id),
+            pad_token_id=self._pad_id,
+        )
+
+    def answer(self, requests: list[Request], *, progress: Progress) -> list[str]:
+        """Decode an answer to each request, in the order of the requests."""
+        prompts = self._prompts.encode(requests)
+        longest_first = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
+        answers = [""] * len(prompts)
+        for start in range(0, len(prompts), self._batch_size):
+            chosen = longest_first[start : start + self._batch_size]
+            for i, text in zip(chosen, self._decode([prompts[i] for i in chosen]), strict=True):
+                answers[i] = text
+            progress.advance(len(chosen))
+        return answers
+
+    @torch.inference_mode()
+    def _decode(self, prompts: list[list[int]]) -> list[str]:
+        longest = max(map(len, prompts))
+        padded = [[self._pad_id] * (longest - len(ids)) + ids for ids in prompts]
+        seen = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
+        device = self._model.device
+        output = self._model.generate(
+            input_ids=torch.tensor(padded, device=device),  # (B, T)
+            attention_mask=torch.tensor(seen, device=device),  # (B, T)
+            generation_config=self._config,
+        )
+        new_ids = output[:, longest:].tolist()
+        texts = self._tokenizer.batch_decode(new_ids, skip_special_tokens=True)
+        return [text.strip() for text in texts]

@@ -1,0 +1,139 @@
+"""How probable held-out documents are under a model: perplexity and bits per byte.
+
+Every system scores the same events: each token of a document and the end token after it,
+given what stands before it in that document. Sums are float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from wordmill.metrics.score import Floats, Score, bootstrap_ratios, interval
+from wordmill.models.ngram import KneserNey
+from wordmill.progress import Progress
+from wordmill.tokens.batches import IGNORED
+from wordmill.tokens.store import running_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class HeldOut(NamedTuple):
+    """Documents to score: their token ids and their size in UTF-8."""
+
+    ids: list[list[int]]
+    num_bytes: Floats
+    """Shape (documents,)."""
+    end_id: int
+    """Opens and closes every document."""
+
+
+class _Window(NamedTuple):
+    """A stretch of a document that fits the context."""
+
+    document: int
+    begin: int
+    first_scored: int
+    """Place of the first target that no earlier window scored."""
+    end: int
+
+
+def ngram_nll(model: KneserNey, held_out: HeldOut) -> Floats:
+    """Negative log-likelihood of each document in nats, shape (documents,)."""
+    text = running_text(held_out.ids, end_id=held_out.end_id)
+    nll = -model.log_probabilities(text)
+    lengths = np.array([len(ids) + 1 for ids in held_out.ids])
+    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    return np.add.reduceat(nll, starts)
+
+
+@torch.inference_mode()
+def model_nll(
+    model: PreTrainedModel,
+    held_out: HeldOut,
+    *,
+    context_tokens: int,
+    stride_tokens: int,
+    batch_size: int,
+    progress: Progress,
+) -> Floats:
+    """Negative log-likelihood of each document in nats, shape (documents,).
+
+    A document longer than the context is scored in windows that move by `stride_tokens`; a
+    token is scored once, in the first window that holds it, so that every token but those of
+    a document's first window has at least context - stride tokens before it.
+    """
+    windows = sorted(
+        _windows(held_out.ids, context_tokens=context_tokens, stride_tokens=stride_tokens),
+        key=lambda w: w.begin - w.end,
+    )
+    nll = np.zeros(len(held_out.ids))
+    for start in range(0, len(windows), batch_size):
+        chosen = windows[start : start + batch_size]
+        losses = _window_losses(model, held_out, chosen)
+        np.add.at(nll, [window.document for window in chosen], losses)
+        progress.advance(len(chosen))
+    return nll
+
+
+def likelihood_scores(
+    nll: Floats, held_out: HeldOut, *, signature: str, samples: int, seed: int
+) -> dict[str, Score]:
+    """Perplexity and bits per byte, lower is better, with intervals over documents.
+
+    Perplexity is exp(sum of NLL / number of tokens), end tokens counted; it compares models
+    of the same tokenizer. Bits per byte is sum of NLL / (ln 2 * UTF-8 bytes); it compares any.
+    """
+    tokens = np.array([len(ids) + 1.0 for ids in held_out.ids])
+    scores: dict[str, Score] = {}
+    for name, unit, final in (
+        ("perplexity", tokens, np.exp),
+        ("bits_per_byte", held_out.num_bytes * np.log(2), np.asarray),
+    ):
+        low, high = interval(final(bootstrap_ratios(nll, unit, samples=samples, seed=seed)))
+        scores[name] = Score(
+            value=float(final(nll.sum() / unit.sum())),
+            low=low,
+            high=high,
+            count=len(nll),
+            signature=f"{name}|{signature}",
+        )
+    return scores
+
+
+def _windows(
+    documents: list[list[int]], *, context_tokens: int, stride_tokens: int
+) -> Iterator[_Window]:
+    for number, ids in enumerate(documents):
+        num_targets = len(ids) + 1
+        begin, scored = 0, 0
+        while scored < num_targets:
+            end = min(begin + context_tokens, num_targets)
+            yield _Window(number, begin, scored, end)
+            begin, scored = begin + stride_tokens, end
+
+
+def _window_losses(model: PreTrainedModel, held_out: HeldOut, windows: list[_Window]) -> Floats:
+    longest = max(window.end - window.begin for window in windows)
+    input_ids = np.full((len(windows), longest), held_out.end_id)  # (B, T)
+    labels = np.full((len(windows), longest), IGNORED)  # (B, T)
+    for row, (number, begin, first_scored, end) in enumerate(windows):
+        text = [held_out.end_id, *held_out.ids[number], held_out.end_id]
+        input_ids[row, : end - begin] = text[begin:end]
+        labels[row, first_scored - begin : end - begin] = text[first_scored + 1 : end + 1]
+    device = model.device
+    logits = model(input_ids=torch.from_numpy(input_ids).to(device), use_cache=False).logits
+    losses = F.cross_entropy(
+        logits.float().transpose(1, 2),  # (B, V, T)
+        torch.from_numpy(labels).to(device),
+        ignore_index=IGNORED,
+        reduction="none",
+    )  # (B, T)
+    total: NDArray[np.float64] = losses.double().sum(dim=1).cpu().numpy()
+    return total

@@ -1,0 +1,29 @@
+"""chrF as sacrebleu computes it."""
+
+import datasets
+import evaluate
+import sacrebleu
+
+_DESCRIPTION = "Corpus chrF (https://aclanthology.org/W15-3049), 0 to 100, higher is better."
+
+
+class Chrf(evaluate.Metric):
+    """Corpus chrF with sacrebleu's signature and its bootstrap."""
+
+    def _info(self):
+        text = datasets.Value("string")
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation="",
+            features=datasets.Features({"predictions": text, "references": text}),
+        )
+
+    def _compute(self, predictions, references, samples=1000):
+        metric = sacrebleu.CHRF()
+        score = metric.corpus_score(predictions, [references], n_bootstrap=samples)
+        return {
+            "score": score.score,
+            "mean": score._mean,
+            "half_width": score._ci,
+            "signature": str(metric.get_signature()),
+        }

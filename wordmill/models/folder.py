@@ -1,0 +1,59 @@
+"""A model and its tokenizer as one standard folder, which any server of such models loads."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from wordmill.errors import DataError
+
+_WEIGHTS = "model.safetensors"
+
+
+def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Write config.json, model.safetensors, generation_config.json and the tokenizer's files."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Load the tokenizer of a folder, and nothing from a network.
+
+    Raises:
+        DataError: the folder has no tokenizer that can be loaded.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise _cannot_load(folder, "tokenizer", error) from None
+
+
+def load_model(folder: Path) -> PreTrainedModel:
+    """Load the model of a folder, from safetensors alone, ready to generate.
+
+    Raises:
+        DataError: the folder has no model that can be loaded.
+    """
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
+    except (OSError, ValueError) as error:
+        raise _cannot_load(folder, "model", error) from None
+    return model.eval()
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of a folder's weights: safetensors does not notice a flipped bit."""
+    return hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
+
+
+def _cannot_load(folder: Path, what: str, error: Exception) -> DataError:
+    reason = str(error).partition("\n")[0]
+    return DataError(f"{folder}: the {what} can't be loaded: {reason}")

@@ -1,0 +1,1 @@
+"""The typed mirror of params.yaml, a file for each section."""

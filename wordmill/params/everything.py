@@ -1,0 +1,53 @@
+"""All of params.yaml, checked at once before anything runs.
+
+Only flows and the cheap `ingest` stage read this: a stage that imported it would rerun
+whenever any section changed its shape.
+"""
+
+from pydantic import Field, model_validator
+
+from wordmill.params.clean import CleanParams
+from wordmill.params.evaluate import EvaluateParams
+from wordmill.params.ingest import IngestParams
+from wordmill.params.model import ModelParams
+from wordmill.params.registry import RegistryParams
+from wordmill.params.section import Section
+from wordmill.params.tokenize import TokenizeParams
+from wordmill.params.training import TrainingParams
+
+# What a pair needs beside its source and target: the start and end tokens and the cue.
+_FRAME_TOKENS = 16
+
+
+class Params(Section):
+    """params.yaml."""
+
+    seed: int = Field(ge=0, lt=2**31)
+    """Where all randomness starts."""
+    ingest: IngestParams
+    clean: CleanParams
+    tokenize: TokenizeParams
+    model: ModelParams
+    pretrain: TrainingParams
+    finetune: TrainingParams
+    evaluate: EvaluateParams
+    registry: RegistryParams
+
+    @model_validator(mode="after")
+    def _pairs_fit_the_context(self) -> "Params":
+        tokens = self.tokenize
+        needed = tokens.max_source_tokens + _FRAME_TOKENS
+        needed += max(tokens.max_target_tokens, self.evaluate.decoding.max_new_tokens)
+        if needed > self.model.context_tokens:
+            raise ValueError(
+                f"a pair may take {needed} tokens (tokenize.max_source_tokens, the longer of"
+                " tokenize.max_target_tokens and evaluate.decoding.max_new_tokens, and"
+                f" {_FRAME_TOKENS} for the cue), but model.context_tokens is"
+                f" {self.model.context_tokens}"
+            )
+        if self.evaluate.stride_tokens >= self.model.context_tokens:
+            raise ValueError(
+                f"evaluate.stride_tokens {self.evaluate.stride_tokens} must be below"
+                f" model.context_tokens {self.model.context_tokens}"
+            )
+        return self

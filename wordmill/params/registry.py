@@ -1,0 +1,14 @@
+"""`registry`: the name under which versions are registered. No stage reads it."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from wordmill.params.section import Section
+
+
+class RegistryParams(Section):
+    """The `registry` section."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    """The registered model's name in MLflow: `models:/NAME@champion`."""

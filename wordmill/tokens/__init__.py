@@ -1,0 +1,1 @@
+"""From clean records to token ids and batches."""

@@ -1,0 +1,49 @@
+"""Prompts and targets as token ids: training and generation build them here and nowhere else."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from transformers import PreTrainedTokenizerFast
+
+from wordmill.tasks import CUES, Task, answer_text
+from wordmill.tokens.tokenizer import encode_batch
+
+
+class Request(NamedTuple):
+    """What is asked of a model."""
+
+    task: Task
+    source: str
+
+
+class Prompts:
+    """Encodes requests and targets.
+
+    Args:
+        tokenizer: the model's own.
+        max_source_tokens: where a source is cut; the cue after it stays whole.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, *, max_source_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self._max_source_tokens = max_source_tokens
+        self._start_id, self._end_id = int(tokenizer.bos_token_id), int(tokenizer.eos_token_id)
+        self._cues = dict(zip(CUES, encode_batch(tokenizer, list(CUES.values())), strict=True))
+        self.num_cut = 0
+        """Sources that were cut so far."""
+
+    def encode(self, requests: Sequence[Request]) -> list[list[int]]:
+        """The token ids that a model is given for each request."""
+        sources = encode_batch(self._tokenizer, [request.source for request in requests])
+        self.num_cut += sum(len(ids) > self._max_source_tokens for ids in sources)
+        return [
+            [self._start_id, *ids[: self._max_source_tokens], *self._cues[request.task]]
+            for request, ids in zip(requests, sources, strict=True)
+        ]
+
+    def encode_targets(self, targets: Sequence[str], *, max_tokens: int) -> list[list[int]]:
+        """The token ids that a model learns to answer with, the end token included."""
+        texts = [answer_text(target) for target in targets]
+        return [
+            [*ids[:max_tokens], self._end_id] for ids in encode_batch(self._tokenizer, texts)
+        ]

@@ -1,0 +1,136 @@
+"""What a run shows of itself: curves, metrics, progress; and when it must stop."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import lightning.pytorch as pl
+
+from wordmill.errors import DataError
+from wordmill.progress import Progress
+
+if TYPE_CHECKING:
+    from wordmill.training.module import LanguageModelling
+
+# A curve of more points is no more telling and costs a row in every store it goes to.
+_MAX_CURVE_POINTS = 500
+_CHECKPOINT_NAME = "newest.ckpt"  # the writer puts step and hash in its place
+
+
+class Tracker(Protocol):
+    """Where metrics go."""
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        """Take metrics of a step."""
+
+    def flush(self) -> None:
+        """Send what was taken."""
+
+
+class Curves:
+    """Points of the training and validation curves, by step."""
+
+    def __init__(self) -> None:
+        self.training: list[tuple[int, float, float]] = []
+        """step, loss, learning rate"""
+        self.validation: list[tuple[int, float]] = []
+        """step, loss"""
+
+    def summary(self) -> str:
+        """The last validation in words."""
+        if not self.validation:
+            return "not validated"
+        loss = self.validation[-1][1]
+        return f"validation loss {loss:.3f} (perplexity {math.exp(loss):.1f})"
+
+    def write(self, folder: Path) -> None:
+        """Write both as CSV. No times: these files are the same for every run of a recipe."""
+        rows = [f"{step},{loss:.6f},{lr:.8f}" for step, loss, lr in self.training]
+        (folder / "training.csv").write_text("\n".join(["step,loss,lr", *rows, ""]))
+        points = [f"{step},{loss:.6f},{math.exp(loss):.4f}" for step, loss in self.validation]
+        (folder / "validation.csv").write_text("\n".join(["step,loss,perplexity", *points, ""]))
+
+
+class Monitor(pl.Callback):
+    """Keeps the curves, reports metrics, stops on NaN, and writes checkpoints in time.
+
+    Args:
+        steps: of the whole run.
+        progress: counts steps.
+        tracker: takes metrics; sent before each checkpoint, so that none is lost.
+        folder: where checkpoints are written.
+        checkpoint_seconds: time between two of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: int,
+        progress: Progress,
+        tracker: Tracker,
+        folder: Path,
+        checkpoint_seconds: float,
+    ) -> None:
+        self.curves = Curves()
+        self._progress, self._tracker = progress, tracker
+        self._folder, self._checkpoint_seconds = folder, checkpoint_seconds
+        self._every_steps = max(1, steps // _MAX_CURVE_POINTS)
+        self._saved_at = time.monotonic()
+        self._step_started_at = 0.0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._step_started_at = time.monotonic()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        step, loss = trainer.global_step, float(outputs["loss"])
+        if not math.isfinite(loss):
+            raise DataError(
+                f"step {step}: the loss is {loss}; lower lr, raise warmup_steps or look at the"
+                " data of that step"
+            )
+        seconds = time.monotonic() - self._step_started_at
+        if step % self._every_steps == 0 or step == trainer.max_steps:
+            self._record(step, loss, seconds, pl_module, batch["input_ids"].numel())
+        self._progress.advance(note=f"loss {loss:.3f}")
+        is_due = time.monotonic() - self._saved_at >= self._checkpoint_seconds
+        if is_due or trainer.received_sigterm:
+            self._tracker.flush()
+            trainer.save_checkpoint(self._folder / _CHECKPOINT_NAME)
+            self._saved_at = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        step, loss = trainer.global_step, pl_module.validation_loss
+        self.curves.validation.append((step, loss))
+        self._tracker.log({"validation_loss": loss, "validation_perplexity": math.exp(loss)}, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curves so far go into each checkpoint: a resumed run has them whole."""
+        return {"training": self.curves.training, "validation": self.curves.validation}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the curves where the checkpoint was written."""
+        self.curves.training = list(state_dict["training"])
+        self.curves.validation = list(state_dict["validation"])
+
+    def _record(
+        self, step: int, loss: float, seconds: float, module: LanguageModelling, tokens: int
+    ) -> None:
+        lr = module.lr_at(step - 1)
+        self.curves.training.append((step, loss, lr))
+        metrics = {
+            "loss": loss,
+            "lr": lr,
+            "gradient_norm": module.gradient_norm,
+            "tokens_per_second": tokens / max(seconds, 1e-9),
+        }
+        self._tracker.log(metrics, step)
