@@ -125,7 +125,7 @@ def run(name: str, main: Callable[[Stage], str], *, description: str | None) -> 
     logging.basicConfig(
         stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
-    for noisy in ("httpx", "lightning", "lightning.pytorch", "alembic"):
+    for noisy in ("absl", "alembic", "httpx", "lightning", "lightning.pytorch"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     sys.exit(_guarded(name, main))
 
@@ -144,7 +144,7 @@ def _guarded(name: str, main: Callable[[Stage], str]) -> int:
         return 0
     except WordmillError as error:
         report = stage.report if stage else {"stage": name, "status": "failed"}
-        _tell_flow({**report, "message": str(error)})
+        _tell_flow({**report, "message": str(error), "exit_status": error.exit_status})
         print(f"\n{name}: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:

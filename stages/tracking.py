@@ -4,7 +4,6 @@ On where a tracking address is given (MLFLOW_TRACKING_URI; the flow gives one), 
 stage that is killed and resumed goes on in the run it began, and logs no step twice.
 """
 
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stages.inputs import dvc_hash
 from stages.stage import Stage
 from wordmill.errors import TryAgainError, WordmillError
+from wordmill.files import replaced_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 # One batch of 1,000 metrics takes SQLite as long as twenty single ones.
 _FLUSH_SECONDS = 2.0
 _FLUSH_METRICS = 500
-
-log = logging.getLogger("stages")
 
 
 class StageRun:
@@ -89,16 +87,18 @@ def stage_run(stage: Stage, params: dict[str, Any]) -> Iterator[StageRun]:
     if "MLFLOW_TRACKING_URI" not in os.environ:
         yield StageRun()
         return
-    import mlflow
+    # Here and not above: it takes 2 s, and a stage may run without it.
+    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     try:
-        client = mlflow.MlflowClient()
+        client = MlflowClient()
         run_id = _begun_run(client, stage, params)
         stage.report["run_id"] = run_id
         run = MlflowRun(client, run_id)
     except MlflowException as error:
-        raise TryAgainError(f"MLflow ({os.environ['MLFLOW_TRACKING_URI']}): {error}") from None
+        where = os.environ["MLFLOW_TRACKING_URI"]
+        raise TryAgainError(f"MLflow at {where} does not answer: {error.message}") from None
     try:
         yield run
     except WordmillError as error:
@@ -114,20 +114,23 @@ def stage_run(stage: Stage, params: dict[str, Any]) -> Iterator[StageRun]:
 
 
 def _begun_run(client: "MlflowClient", stage: Stage, params: dict[str, Any]) -> str:
+    tags = {"wordmill.stage": stage.name}
+    if parent := os.environ.get("WORDMILL_PARENT_RUN"):
+        tags["mlflow.parentRunId"] = parent
     remembered = stage.scratch() / "mlflow-run"
     if remembered.exists():
         run_id = remembered.read_text()
         client.update_run(run_id, status="RUNNING")
+        for key, value in tags.items():
+            client.set_tag(run_id, key, value)
         return run_id
-    tags = {"mlflow.runName": stage.name, "wordmill.stage": stage.name}
-    if parent := os.environ.get("WORDMILL_PARENT_RUN"):
-        tags["mlflow.parentRunId"] = parent
+    from mlflow.entities import Param
+
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "wordmill")
     experiment = client.get_experiment_by_name(name)
     experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
-    run_id = client.create_run(experiment_id, tags=tags).info.run_id
-    for key, value in params.items():
-        client.log_param(run_id, key, value)
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    remembered.write_text(run_id)
+    run_id = client.create_run(experiment_id, run_name=stage.name, tags=tags).info.run_id
+    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
+    with replaced_file(remembered) as partial:
+        partial.write_text(run_id)
     return run_id

@@ -44,12 +44,13 @@ class Progress:
         self._every_seconds = every_seconds
         self._done = start
         self._started_at = self._shown_at = time.monotonic()
+        self._shown = -1
 
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: TracebackType | object) -> None:
-        if kind is None:
+        if kind is None and self._shown != self._done:
             self._show_line("")
 
     def advance(self, units: int = 1, note: str = "") -> None:
@@ -59,7 +60,7 @@ class Progress:
             self._show_line(note)
 
     def _show_line(self, note: str) -> None:
-        self._shown_at = time.monotonic()
+        self._shown_at, self._shown = time.monotonic(), self._done
         line = tqdm.format_meter(
             self._done,
             self._total or 0,

@@ -69,10 +69,10 @@ def model_nll(
     token is scored once, in the first window that holds it, so that every token but those of
     a document's first window has at least context - stride tokens before it.
     """
-    windows = sorted(
-        _windows(held_out.ids, context_tokens=context_tokens, stride_tokens=stride_tokens),
-        key=lambda w: w.begin - w.end,
+    windows = list(
+        _windows(held_out.ids, context_tokens=context_tokens, stride_tokens=stride_tokens)
     )
+    windows.sort(key=lambda window: window.begin - window.end)  # longest first
     nll = np.zeros(len(held_out.ids))
     for start in range(0, len(windows), batch_size):
         chosen = windows[start : start + batch_size]

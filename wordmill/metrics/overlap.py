@@ -54,9 +54,9 @@ def _module(name: str) -> Any:
 
 def _from_sacrebleu(found: dict[str, Any], count: int) -> Score:
     return Score(
-        value=found["score"],
-        low=found["mean"] - found["half_width"],
-        high=found["mean"] + found["half_width"],
+        value=float(found["score"]),
+        low=float(found["mean"] - found["half_width"]),
+        high=float(found["mean"] + found["half_width"]),
         count=count,
         signature=found["signature"],
     )

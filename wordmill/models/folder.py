@@ -1,6 +1,8 @@
 """A model and its tokenizer as one standard folder, which any server of such models loads."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -10,6 +12,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging
 
 from wordmill.errors import DataError
 
@@ -41,9 +44,10 @@ def load_model(folder: Path) -> PreTrainedModel:
         DataError: the folder has no model that can be loaded.
     """
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
+        with _no_bar():
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            )
     except (OSError, ValueError) as error:
         raise _cannot_load(folder, "model", error) from None
     return model.eval()
@@ -52,6 +56,17 @@ def load_model(folder: Path) -> PreTrainedModel:
 def weights_digest(folder: Path) -> str:
     """SHA-256 of a folder's weights: safetensors does not notice a flipped bit."""
     return hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    had_one = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if had_one:
+            logging.enable_progress_bar()
 
 
 def _cannot_load(folder: Path, what: str, error: Exception) -> DataError:

@@ -1,0 +1,103 @@
+"""The `wordmill` command. Help and mistakes answer at once: heavy imports wait for work."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+
+from flows import workspace
+from wordmill.errors import WordmillError
+from wordmill.tasks import TASKS
+
+
+def main() -> None:
+    """Run a command and leave with its exit status."""
+    arguments = _parser().parse_args()
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        workspace.enter()
+        sys.exit(command(arguments))
+    except WordmillError as error:
+        print(f"wordmill: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        print("\nwordmill: interrupted; what is done stays done", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wordmill",
+        description="Text in, text-generation models out: retrained, compared, promoted.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    retrain = commands.add_parser("retrain", help="run what changed and register what is new")
+    retrain.add_argument("--force", action="store_true", help="run every stage all the same")
+    retrain.set_defaults(command=_retrain)
+
+    generate = commands.add_parser("generate", help="ask a model for a text")
+    generate.add_argument("text", help="what the model is given; - reads standard input")
+    generate.add_argument("--task", choices=TASKS, default="summarize")
+    generate.add_argument("--model", default="champion", help="an alias or a version")
+    generate.set_defaults(command=_generate)
+
+    promote = commands.add_parser("promote", help="make a registered version champion")
+    promote.add_argument("version", type=int)
+    promote.set_defaults(command=_promote)
+
+    ui = commands.add_parser("ui", help="serve the MLflow and Prefect pages until Ctrl-C")
+    ui.add_argument("--mlflow-port", type=int, default=5000)
+    ui.add_argument("--prefect-port", type=int, default=4200)
+    ui.set_defaults(command=_ui)
+    return parser
+
+
+def _retrain(arguments: argparse.Namespace) -> int:
+    _checked_params()
+    from flows.retrain import retrain
+
+    state = retrain(is_forced=arguments.force, return_state=True)
+    status = state.result(raise_on_failure=False)
+    if status:
+        print(f"wordmill: {state.message}", file=sys.stderr)
+    return status
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    params = _checked_params()
+    from flows.asking import ask
+
+    text = sys.stdin.read() if arguments.text == "-" else arguments.text
+    print(ask(params.registry.name, arguments.model, task=arguments.task, source=text))
+    return 0
+
+
+def _promote(arguments: argparse.Namespace) -> int:
+    params = _checked_params()
+    from flows.asking import promote
+
+    print(promote(params.registry.name, str(arguments.version)))
+    return 0
+
+
+def _ui(arguments: argparse.Namespace) -> int:
+    from flows.ui import serve
+
+    return serve(mlflow_port=arguments.mlflow_port, prefect_port=arguments.prefect_port)
+
+
+def _checked_params():
+    from wordmill.params.everything import Params
+    from wordmill.params.section import parse_params, read_params
+
+    return parse_params(Params, read_params(workspace.PARAMS), file=workspace.PARAMS)
+
+
+def _leave(*_: object) -> None:
+    sys.exit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Where a result comes from: the commit, whether the tree was dirty, and DVC's hashes."""
+
+import subprocess
+
+from flows import dag
+
+# What a run itself writes in the tree: it does not make the code another.
+_WRITTEN_BY_RUNS = ("dvc.lock", "data")
+
+
+def git_tags() -> dict[str, str]:
+    """The commit and whether anything differs from it; «none» outside of git."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return {"git.commit": "none", "git.dirty": "true"}
+    left_out = [f":!{path}" for path in _WRITTEN_BY_RUNS]
+    changes = _git("status", "--porcelain", "--", ".", *left_out)
+    return {"git.commit": commit, "git.dirty": str(bool(changes)).lower()}
+
+
+def dvc_tags() -> dict[str, str]:
+    """DVC's hash of every stage's output."""
+    hashes = {stage: dag.output_hash(stage) for stage in dag.stages_in_order()}
+    return {f"dvc.{stage}": found for stage, found in hashes.items() if found}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,34 @@
+"""The registered model: MLflow runs this file to load a version and to ask it.
+
+A request is a row with `task` and `source`; the answer is a text. The engine and the decoding
+are those of the evaluate stage: a version answers as it did when it was scored. This file is
+stored with each version, beside a copy of wordmill/; it imports nothing else of the project.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.pyfunc import PythonModel
+
+from wordmill.generation.loading import load_engine
+from wordmill.progress import Progress
+from wordmill.tokens.prompts import Request
+
+
+class TextGenerator(PythonModel):
+    """Answers rows of `task` and `source`."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the model folder that was registered."""
+        self._engine = load_engine(Path(context.artifacts["model"]), **context.model_config)
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> list[str]:
+        """Answer each row."""
+        rows = zip(model_input["task"], model_input["source"], strict=True)
+        requests = [Request(task, source) for task, source in rows]
+        return self._engine.answer(requests, progress=Progress("answers"))
+
+
+mlflow.models.set_model(TextGenerator())

@@ -1,0 +1,131 @@
+"""The retraining flow: run what changed, register what is new, say what happened.
+
+One Prefect task a stage, made from dvc.yaml. DVC decides what has to run; this flow only asks
+why, watches, retries what may pass, and takes the result to the registry.
+"""
+
+import time
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed, State
+
+from flows import dag
+from flows.lineage import dvc_tags, git_tags
+from flows.outside import sources_that_moved_on
+from flows.pipeline import Outcome, run_stage
+from flows.registry import Registry
+from flows.summary import Summary
+from flows.tracking import Tracking
+from flows.workspace import PARAMS, only_flow
+from wordmill.errors import WordmillError
+from wordmill.params.everything import Params
+from wordmill.params.section import parse_params, read_params
+
+_RETRIES = 2
+_FORCED = ["asked to, with --force"]
+
+
+def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
+    return isinstance(state.data, Outcome) and state.data.may_pass
+
+
+@task(
+    task_run_name="{stage}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=_RETRIES,
+    retry_delay_seconds=1,
+    retry_condition_fn=_may_pass,
+)
+def stage_task(stage: str, why: list[str], is_forced: bool, parent_run: str) -> State[Outcome]:
+    """Run one stage through DVC if there is a reason to."""
+    logger = get_run_logger()
+    if not why:
+        reused = Outcome(stage=stage, verdict="reused", why=[], message="nothing changed")
+        return Completed(name="Reused", message=reused.message, data=reused)
+    logger.info("%s runs because %s", stage, "; ".join(why))
+    outcome = run_stage(
+        stage, why=why, is_forced=is_forced, parent_run=parent_run, log=logger.info
+    )
+    if outcome.verdict == "failed":
+        return Failed(message=outcome.message, data=outcome)
+    return Completed(message=outcome.message, data=outcome)
+
+
+@flow(name="retrain", persist_result=False)
+def retrain(is_forced: bool = False) -> State[int]:
+    """Bring the model up to date; the state's result is the exit status.
+
+    Args:
+        is_forced: run every stage though nothing changed.
+    """
+    started_at = time.monotonic()
+    try:
+        params = parse_params(Params, read_params(PARAMS), file=PARAMS)
+        with only_flow():
+            summary = _brought_up_to_date(params, is_forced=is_forced)
+    except WordmillError as error:
+        return Failed(message=str(error), data=error.exit_status)
+    summary.seconds = time.monotonic() - started_at
+    print(summary.text())
+    if summary.failed:
+        return Failed(message=summary.headline, data=summary.failed.exit_status)
+    return Completed(message=summary.headline, data=0)
+
+
+def _brought_up_to_date(params: Params, *, is_forced: bool) -> Summary:
+    tracking = Tracking()
+    registry = Registry(tracking.client, params.registry.name)
+    summary = Summary(model=registry.name)
+    if left := tracking.close_left_behind():
+        summary.repaired.append(f"Repaired: {left} MLflow run(s) of a killed flow were ended.")
+    stages = dag.stages_in_order()
+    why = {stage: list(_FORCED) for stage in stages} if is_forced else {}
+    why["ingest"] = why.get("ingest", []) + sources_that_moved_on(params.ingest)
+    has_work = any(why.values()) or any(dag.reasons_to_run(stage) for stage in stages)
+    known = None if has_work else registry.version_of(dvc_tags())
+    if known:
+        summary.standing = registry.standing(known, is_new=False)
+        return summary
+    tags = {**git_tags(), "prefect.flow_run": str(flow_run.id)}
+    with tracking.pipeline_run(str(flow_run.name), tags) as run_id:
+        summary.pipeline_run = run_id
+        for stage in stages:
+            summary.outcomes.append(_run(stage, why.get(stage, []), run_id))
+            if summary.failed:
+                tracking.fail(run_id)
+                return summary
+        _link(tracking, summary, run_id)
+        _take_to_registry(registry, summary, params, run_id)
+    return summary
+
+
+def _run(stage: str, forced_why: list[str], run_id: str) -> Outcome:
+    why = forced_why + dag.reasons_to_run(stage)
+    state = stage_task(stage, why, bool(forced_why), run_id, return_state=True)
+    return state.result(raise_on_failure=False)
+
+
+def _link(tracking: Tracking, summary: Summary, run_id: str) -> None:
+    """Point the pipeline's run to the runs that made what it used, and to the data."""
+    tags = dvc_tags()
+    for outcome in summary.outcomes:
+        if outcome.verdict == "ran" and outcome.run_id:
+            tags[f"made.{outcome.stage}"] = outcome.run_id
+        elif maker := tracking.maker_of(tags[f"dvc.{outcome.stage}"]):
+            summary.makers[outcome.stage] = maker
+            tags[f"reused.{outcome.stage}"] = maker
+    tracking.tag(run_id, tags)
+
+
+def _take_to_registry(registry: Registry, summary: Summary, params: Params, run_id: str) -> None:
+    """Register what was made, once; where there is no champion yet, it becomes that."""
+    hashes = dvc_tags()
+    found = registry.version_of(hashes)
+    made = found or registry.register(run_id, params, {**hashes, **git_tags()})
+    if registry.champion() is None:
+        registry.promote(made)
+    summary.standing = registry.standing(made, is_new=found is None)

@@ -1,0 +1,100 @@
+"""What a run says when it ends: what ran and why, the scores, where things are, what is next."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flows.pipeline import Outcome
+from flows.registry import Standing
+from wordmill.report.markdown import score_table
+
+_EVALUATION = Path("data/evaluate")
+
+
+@dataclass(kw_only=True)
+class Summary:
+    """One run of the retraining flow."""
+
+    model: str
+    """The registered model's name."""
+    seconds: float = 0.0
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    standing: Standing | None = None
+    pipeline_run: str | None = None
+    """The MLflow run, None where nothing had to be done."""
+    makers: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
+    """The MLflow run that made the output of each reused stage."""
+    repaired: list[str] = field(default_factory=list[str])
+
+    @property
+    def failed(self) -> Outcome | None:
+        """The stage that failed, None if none did."""
+        return next((o for o in self.outcomes if o.verdict == "failed"), None)
+
+    @property
+    def headline(self) -> str:
+        """The run in one line."""
+        if self.failed:
+            return f"{self.failed.stage} failed: {self.failed.message}"
+        if self.pipeline_run is None:
+            return "nothing new: no source, param or code has changed"
+        ran = [o.stage for o in self.outcomes if o.verdict == "ran"]
+        return f"ran {', '.join(ran) if ran else 'no stage'}; {self._standing()}"
+
+    def text(self) -> str:
+        """The summary for a terminal."""
+        parts = [f"\n{self.headline} ({self.seconds:.0f} s)", *self.repaired]
+        if self.outcomes:
+            parts.append("\n".join(map(self._stage_line, self.outcomes)))
+        if self.failed is None:
+            parts += [self._scores(), self._places(), self._next_steps()]
+        else:
+            parts.append("Nothing was registered. Mend it and run `make run` again: what is done"
+                         " stays done.")
+        return "\n\n".join(parts) + "\n"
+
+    def _stage_line(self, outcome: Outcome) -> str:
+        maker = self.makers.get(outcome.stage)
+        made_by = f", made by run {maker}" if maker else ""
+        why = f" because {_shortened(outcome.why)}" if outcome.why else ""
+        took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""
+        return f"  {outcome.stage:9} {outcome.verdict}{why}{took}: {outcome.message}{made_by}"
+
+    def _scores(self) -> str:
+        record = json.loads((_EVALUATION / "scores.json").read_text(encoding="utf-8"))
+        documents = score_table(record["documents"], with_intervals=False)
+        pairs = score_table(record["pairs"], with_intervals=False)
+        return (
+            f"{record['num_documents']} held-out documents\n{documents}\n\n"
+            f"{record['num_pairs']} held-out pairs\n{pairs}\n\n"
+            "** marks the best of a column, traditional baselines included."
+        )
+
+    def _places(self) -> str:
+        lines = [f"report       {_EVALUATION}/report.md", f"predictions  {_EVALUATION}/predictions.jsonl"]
+        if self.pipeline_run:
+            lines.append(f"MLflow run   {self.pipeline_run}")
+        return "\n".join([*lines, f"model        {self._standing()}"])
+
+    def _standing(self) -> str:
+        assert self.standing is not None
+        made = self.standing
+        name = f"models:/{self.model}/{made.version}"
+        new = "registered" if made.is_new else "registered before"
+        if made.is_champion:
+            return f"{name}, {new}, champion"
+        return f"{name}, {new}, challenger; champion is version {made.champion}"
+
+    def _next_steps(self) -> str:
+        steps = [
+            'wordmill generate "TEXT"   ask the champion for a summary',
+            "make ui                    look at runs, curves and versions",
+            "dvc metrics show           the figures, for diffing between commits",
+        ]
+        if self.standing and not self.standing.is_champion:
+            steps.insert(0, f"wordmill promote {self.standing.version:10}make it champion")
+        return "Next (in .venv/bin):\n" + "\n".join(f"  {step}" for step in steps)
+
+
+def _shortened(why: list[str]) -> str:
+    return "; ".join(why[:3]) + (f"; and {len(why) - 3} more" if len(why) > 3 else "")

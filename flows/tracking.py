@@ -1,0 +1,74 @@
+"""MLflow runs of flows: one a pipeline run, the parent of its stages' runs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from flows.workspace import EXPERIMENT, artifact_root
+
+_WORKSPACE_TAG = "wordmill.workspace"
+
+
+class Tracking:
+    """The tracking store of this project. The caller holds the project's lock.
+
+    Opening a fresh store migrates it, about 10 s once; eight processes that did it at the
+    same time crashed it, so it happens here before any stage starts.
+    """
+
+    def __init__(self) -> None:
+        self.client = MlflowClient()
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            is_embedded = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
+            place = artifact_root() if is_embedded else None
+            self.experiment_id = self.client.create_experiment(EXPERIMENT, artifact_location=place)
+        else:
+            self.experiment_id = experiment.experiment_id
+
+    @contextmanager
+    def pipeline_run(self, name: str, tags: dict[str, str]) -> Iterator[str]:
+        """Yield the id of a new run; it ends as FINISHED, FAILED (`fail`) or KILLED."""
+        tags = {**tags, _WORKSPACE_TAG: str(Path.cwd())}
+        run = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
+        run_id = run.info.run_id
+        try:
+            yield run_id
+        except BaseException:
+            self.client.set_terminated(run_id, "KILLED")
+            raise
+        if self.client.get_run(run_id).info.status == "RUNNING":
+            self.client.set_terminated(run_id, "FINISHED")
+
+    def fail(self, run_id: str) -> None:
+        """End a run as failed."""
+        self.client.set_terminated(run_id, "FAILED")
+
+    def close_left_behind(self) -> int:
+        """End runs that a killed flow of this project left RUNNING; returns how many."""
+        mine = f"tags.`{_WORKSPACE_TAG}` = '{Path.cwd()}' and attributes.status = 'RUNNING'"
+        left = self._search(mine)
+        for run in left:
+            children = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+            for child in self._search(f"{children} and attributes.status = 'RUNNING'"):
+                self.client.set_terminated(child.info.run_id, "KILLED")
+            self.client.set_terminated(run.info.run_id, "KILLED")
+        return len(left)
+
+    def maker_of(self, output_hash: str) -> str | None:
+        """The run that made an output, by DVC's hash of it."""
+        found = self._search(f"tags.`wordmill.output` = '{output_hash}'")
+        return found[0].info.run_id if found else None
+
+    def tag(self, run_id: str, tags: dict[str, Any]) -> None:
+        """Set tags on a run."""
+        for name, value in tags.items():
+            self.client.set_tag(run_id, name, value)
+
+    def _search(self, filter_string: str) -> list[Run]:
+        return list(self.client.search_runs([self.experiment_id], filter_string))
