@@ -97,7 +97,9 @@ def _outcome(
     seconds: float,
 ) -> Outcome:
     if status == 0:
-        verdict, message = ("ran", report["message"]) if report else ("restored", "from DVC's cache")
+        verdict, message = (
+            ("ran", report["message"]) if report else ("restored", "from DVC's cache")
+        )
         run_id = report.get("run_id") if report else None
         return Outcome(
             stage=stage, verdict=verdict, why=why, message=message, seconds=seconds, run_id=run_id

@@ -47,9 +47,7 @@ def stage_task(stage: str, why: list[str], is_forced: bool, parent_run: str) -> 
         reused = Outcome(stage=stage, verdict="reused", why=[], message="nothing changed")
         return Completed(name="Reused", message=reused.message, data=reused)
     logger.info("%s runs because %s", stage, "; ".join(why))
-    outcome = run_stage(
-        stage, why=why, is_forced=is_forced, parent_run=parent_run, log=logger.info
-    )
+    outcome = run_stage(stage, why=why, is_forced=is_forced, parent_run=parent_run, log=logger.info)
     if outcome.verdict == "failed":
         return Failed(message=outcome.message, data=outcome)
     return Completed(message=outcome.message, data=outcome)

@@ -49,8 +49,9 @@ class Summary:
         if self.failed is None:
             parts += [self._scores(), self._places(), self._next_steps()]
         else:
-            parts.append("Nothing was registered. Mend it and run `make run` again: what is done"
-                         " stays done.")
+            parts.append(
+                "Nothing was registered. Mend it and run `make run` again: what is done stays done."
+            )
         return "\n\n".join(parts) + "\n"
 
     def _stage_line(self, outcome: Outcome) -> str:
@@ -71,7 +72,10 @@ class Summary:
         )
 
     def _places(self) -> str:
-        lines = [f"report       {_EVALUATION}/report.md", f"predictions  {_EVALUATION}/predictions.jsonl"]
+        lines = [
+            f"report       {_EVALUATION}/report.md",
+            f"predictions  {_EVALUATION}/predictions.jsonl",
+        ]
         if self.pipeline_run:
             lines.append(f"MLflow run   {self.pipeline_run}")
         return "\n".join([*lines, f"model        {self._standing()}"])

@@ -27,9 +27,19 @@ def serve(*, mlflow_port: int, prefect_port: int) -> int:
         if _is_taken(port):
             raise ParamsError(f"port {port} is taken; choose another with --{name}-port")
     servers = [
-        _start("-m", "mlflow", "server", "--host", _HOST, "--port", str(mlflow_port),
-               "--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"],
-               "--default-artifact-root", artifact_root()),
+        _start(
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            _HOST,
+            "--port",
+            str(mlflow_port),
+            "--backend-store-uri",
+            os.environ["MLFLOW_TRACKING_URI"],
+            "--default-artifact-root",
+            artifact_root(),
+        ),
         _start("-m", "prefect", "server", "start", "--host", _HOST, "--port", str(prefect_port)),
     ]
     pages = {"MLflow": f"http://{_HOST}:{mlflow_port}", "Prefect": f"http://{_HOST}:{prefect_port}"}

@@ -166,7 +166,9 @@ def _only_one(name: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise TryAgainError("this stage is running already in this folder; wait for it") from None
+            raise TryAgainError(
+                "this stage is running already in this folder; wait for it"
+            ) from None
         yield
 
 

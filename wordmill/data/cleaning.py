@@ -147,7 +147,9 @@ class Cleaning:
         for name, kind in (("documents", Document), ("pairs", Pair)):
             report[name] = {}
             for split in SPLITS_HELD_OUT_FIRST[::-1]:
-                reasons = {r: n for (k, s, r), n in self._dropped.items() if (k, s) == (name, split)}
+                reasons = {
+                    r: n for (k, s, r), n in self._dropped.items() if (k, s) == (name, split)
+                }
                 report[name][split] = {
                     "read": count_records(self._folder, kind, split),
                     "kept": self._kept[name, split],

@@ -180,5 +180,7 @@ def _undecodable_line(path: Path, encoding: str) -> tuple[int, str] | None:
                 line += decoder.decode(chunk).count("\n")
             except UnicodeDecodeError as error:
                 before = error.object[: error.start].decode(encoding, errors="replace")
-                return line + before.count("\n"), f"{error.reason} 0x{error.object[error.start]:02x}"
+                return line + before.count(
+                    "\n"
+                ), f"{error.reason} 0x{error.object[error.start]:02x}"
     return None

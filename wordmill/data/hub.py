@@ -35,7 +35,9 @@ def _rows(source: HuggingFaceSource) -> Iterator[Row]:
         for number, row in enumerate(rows, start=1):
             yield f"{source.name} ({source.split}): row {number}", dict(row)
     except (ConnectionError, TimeoutError, HfHubHTTPError) as error:
-        raise TryAgainError(f"{source.name}: the hub does not answer: {_first_line(error)}") from None
+        raise TryAgainError(
+            f"{source.name}: the hub does not answer: {_first_line(error)}"
+        ) from None
     except (DatasetNotFoundError, FileNotFoundError, ValueError) as error:
         raise DataError(f"{source.name}: can't be loaded: {_first_line(error)}") from None
 

@@ -42,7 +42,9 @@ def overlap_scores(
     )
     count = len(predictions)
     scores = {"bleu": _from_sacrebleu(bleu, count), "chrf": _from_sacrebleu(chrf, count)}
-    settings = f"stem:no|tok:{'han' if is_chinese else 'default'}|mean|version:{version('rouge-score')}"
+    settings = (
+        f"stem:no|tok:{'han' if is_chinese else 'default'}|mean|version:{version('rouge-score')}"
+    )
     for kind, values in rouge.items():
         scores[kind] = _mean_score(100 * np.array(values), f"{kind}:f1|{settings}", samples, seed)
     return scores

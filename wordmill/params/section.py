@@ -51,9 +51,7 @@ def read_params(path: Path) -> dict[str, Any]:
 AnySection = TypeVar("AnySection", bound=Section)
 
 
-def parse_params(
-    shape: type[AnySection], values: dict[str, Any], *, file: Path
-) -> AnySection:
+def parse_params(shape: type[AnySection], values: dict[str, Any], *, file: Path) -> AnySection:
     """Check `values` against `shape`.
 
     Raises:

@@ -79,5 +79,7 @@ def _example(example: dict[str, Any]) -> str:
 
 
 def _signatures(*groups: Scores) -> list[str]:
-    found = (s["signature"] for group in groups for system in group.values() for s in system.values())
+    found = (
+        s["signature"] for group in groups for system in group.values() for s in system.values()
+    )
     return list(dict.fromkeys(found))

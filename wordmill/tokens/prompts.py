@@ -44,6 +44,4 @@ class Prompts:
     def encode_targets(self, targets: Sequence[str], *, max_tokens: int) -> list[list[int]]:
         """The token ids that a model learns to answer with, the end token included."""
         texts = [answer_text(target) for target in targets]
-        return [
-            [*ids[:max_tokens], self._end_id] for ids in encode_batch(self._tokenizer, texts)
-        ]
+        return [[*ids[:max_tokens], self._end_id] for ids in encode_batch(self._tokenizer, texts)]
