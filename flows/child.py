@@ -14,6 +14,7 @@ import time
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
+from dvc.repo.reproduce import reproduce
 
 from wordmill.errors import OutputError, TryAgainError
 
@@ -31,7 +32,7 @@ def main(stage: str, *, is_forced: bool) -> int:
     threading.Thread(target=_end_group_with, args=(os.getppid(),), daemon=True).start()
     try:
         with Repo() as repo:
-            repo.reproduce(stage, single_item=True, force=is_forced)
+            reproduce(repo, stage, single_item=True, force=is_forced)
     except LockError as error:
         print(f"dvc: {error}", file=sys.stderr)
         return TryAgainError.exit_status

@@ -4,10 +4,14 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from flows import workspace
 from wordmill.errors import WordmillError
 from wordmill.tasks import TASKS
+
+if TYPE_CHECKING:
+    from wordmill.params.everything import Params
 
 
 def main() -> None:
@@ -60,6 +64,8 @@ def _retrain(arguments: argparse.Namespace) -> int:
 
     state = retrain(is_forced=arguments.force, return_state=True)
     status = state.result(raise_on_failure=False)
+    if not isinstance(status, int):  # the flow itself broke; Prefect has shown where
+        return 1
     if status:
         print(f"wordmill: {state.message}", file=sys.stderr)
     return status
@@ -88,7 +94,7 @@ def _ui(arguments: argparse.Namespace) -> int:
     return serve(mlflow_port=arguments.mlflow_port, prefect_port=arguments.prefect_port)
 
 
-def _checked_params():
+def _checked_params() -> "Params":
     from wordmill.params.everything import Params
     from wordmill.params.section import parse_params, read_params
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from wordmill.generation.loading import load_engine
 from wordmill.progress import Progress
-from wordmill.tokens.prompts import Request
+from wordmill.tokens.prompts import request
 
 
 def main(uri: str, folder: Path, rows: list[dict[str, str]]) -> int:
@@ -21,7 +21,7 @@ def main(uri: str, folder: Path, rows: list[dict[str, str]]) -> int:
     registered = mlflow.pyfunc.load_model(uri)
     found = registered.predict(pd.DataFrame(rows))
     engine = load_engine(folder, **registered.model_config)
-    requests = [Request(row["task"], row["source"]) for row in rows]
+    requests = [request(row["task"], row["source"]) for row in rows]
     wanted = engine.answer(requests, progress=Progress("answers"))
     differing = [i for i, (a, b) in enumerate(zip(found, wanted, strict=True)) if a != b]
     if differing:

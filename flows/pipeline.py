@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,7 +148,7 @@ def _relay(child: "subprocess.Popen[str]", log: Callable[[str], None]) -> str:
 
 
 @contextmanager
-def _child(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+def _child(command: list[str], environment: dict[str, str]) -> Generator["subprocess.Popen[str]"]:
     """A child in a session of its own; its whole group has ended when the block is left."""
     child = subprocess.Popen(
         command,

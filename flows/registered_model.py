@@ -8,13 +8,13 @@ stored with each version, beside a copy of wordmill/; it imports nothing else of
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
-from mlflow.pyfunc import PythonModel
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
 
 from wordmill.generation.loading import load_engine
 from wordmill.progress import Progress
-from wordmill.tokens.prompts import Request
+from wordmill.tokens.prompts import request
 
 
 class TextGenerator(PythonModel):
@@ -24,11 +24,13 @@ class TextGenerator(PythonModel):
         """Load the model folder that was registered."""
         self._engine = load_engine(Path(context.artifacts["model"]), **context.model_config)
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> list[str]:
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> list[str]:
         """Answer each row."""
         rows = zip(model_input["task"], model_input["source"], strict=True)
-        requests = [Request(task, source) for task, source in rows]
+        requests = [request(task, source) for task, source in rows]
         return self._engine.answer(requests, progress=Progress("answers"))
 
 
-mlflow.models.set_model(TextGenerator())
+set_model(TextGenerator())

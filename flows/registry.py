@@ -138,8 +138,9 @@ def _log_model(run_id: str, params: Params) -> str:
         "max_source_tokens": params.tokenize.max_source_tokens,
         "batch_size": params.evaluate.batch_size,
     }
-    with mlflow.start_run(run_id=run_id):
-        logged = mlflow.pyfunc.log_model(
+    mlflow.start_run(run_id=run_id)
+    try:
+        return mlflow.pyfunc.log_model(
             name="model",
             python_model="flows/registered_model.py",
             artifacts={"model": str(_MODEL_FOLDER)},
@@ -148,5 +149,6 @@ def _log_model(run_id: str, params: Params) -> str:
             input_example=parity_rows()[:1],
             pip_requirements=[f"{name}=={version(name)}" for name in _NEEDED_TO_SERVE],
             model_config=config,
-        )
-    return logged.model_uri
+        ).model_uri
+    finally:
+        mlflow.end_run()

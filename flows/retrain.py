@@ -7,10 +7,10 @@ why, watches, retries what may pass, and takes the result to the registry.
 import time
 from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 
 from flows import dag
 from flows.lineage import dvc_tags, git_tags
@@ -104,7 +104,9 @@ def _brought_up_to_date(params: Params, *, is_forced: bool) -> Summary:
 def _run(stage: str, forced_why: list[str], run_id: str) -> Outcome:
     why = forced_why + dag.reasons_to_run(stage)
     state = stage_task(stage, why, bool(forced_why), run_id, return_state=True)
-    return state.result(raise_on_failure=False)
+    outcome = state.result(raise_on_failure=False)
+    assert isinstance(outcome, Outcome)
+    return outcome
 
 
 def _link(tracking: Tracking, summary: Summary, run_id: str) -> None:

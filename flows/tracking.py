@@ -1,7 +1,7 @@
 """MLflow runs of flows: one a pipeline run, the parent of its stages' runs."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class Tracking:
             self.experiment_id = experiment.experiment_id
 
     @contextmanager
-    def pipeline_run(self, name: str, tags: dict[str, str]) -> Iterator[str]:
+    def pipeline_run(self, name: str, tags: dict[str, str]) -> Generator[str]:
         """Yield the id of a new run; it ends as FINISHED, FAILED (`fail`) or KILLED."""
         tags = {**tags, _WORKSPACE_TAG: str(Path.cwd())}
         run = self.client.create_run(self.experiment_id, run_name=name, tags=tags)

@@ -7,9 +7,10 @@ that a clone leaves nothing elsewhere on the machine.
 import fcntl
 import json
 import os
+import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def enter() -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+    # DVC runs stages as `python`: that has to be this one, also where no venv is activated.
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     if address := _running_prefect():
         os.environ.setdefault("PREFECT_API_URL", address)
 
@@ -52,7 +55,7 @@ def artifact_root() -> str:
 
 
 @contextmanager
-def only_flow() -> Iterator[None]:
+def only_flow() -> Generator[None]:
     """Hold the project: one flow at a time changes it.
 
     Raises:
@@ -76,7 +79,7 @@ def only_flow() -> Iterator[None]:
 
 
 @contextmanager
-def announced_ui(*, prefect_api: str) -> Iterator[None]:
+def announced_ui(*, prefect_api: str) -> Generator[None]:
     """Let flows find the Prefect server while it runs: they need not start one of their own."""
     STATE.mkdir(exist_ok=True)
     _UI_ADDRESSES.write_text(json.dumps({"prefect_api": prefect_api}))

@@ -6,7 +6,7 @@ from wordmill.models.folder import load_model, load_tokenizer
 from wordmill.params.training import TrainingParams
 from wordmill.tokens.batches import PairBatches
 from wordmill.tokens.store import TokenFolder
-from wordmill.tokens.tokenizer import fingerprint
+from wordmill.tokens.tokenizer import fingerprint, pad_id
 
 
 def main(stage: Stage) -> str:
@@ -19,7 +19,7 @@ def main(stage: Stage) -> str:
         PairBatches(
             tokens.ids(f"pairs.{split}"),
             tokens.spans(f"pairs.{split}"),
-            pad_id=tokenizer.pad_token_id,
+            pad_id=pad_id(tokenizer),
             batch_size=params.batch_size,
             seed=stage.seed,
         )

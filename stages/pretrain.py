@@ -8,7 +8,7 @@ from wordmill.params.model import ModelParams
 from wordmill.params.training import TrainingParams
 from wordmill.tokens.batches import BlockBatches
 from wordmill.tokens.store import TokenFolder
-from wordmill.tokens.tokenizer import fingerprint
+from wordmill.tokens.tokenizer import end_id, fingerprint, pad_id
 
 
 def main(stage: Stage) -> str:
@@ -30,8 +30,8 @@ def main(stage: Stage) -> str:
     model = new_decoder(
         shape,
         vocab_size=len(tokenizer),
-        end_id=tokenizer.eos_token_id,
-        pad_id=tokenizer.pad_token_id,
+        end_id=end_id(tokenizer),
+        pad_id=pad_id(tokenizer),
         seed=stage.seed,
     )
     return train_and_save(

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,7 +81,7 @@ class Stage:
         return folder
 
     @contextmanager
-    def output_folder(self) -> Iterator[Path]:
+    def output_folder(self) -> Generator[Path]:
         """Yield a folder that becomes the stage's output when the block ends well."""
         with replaced_folder(self.output) as folder:
             yield folder
@@ -159,7 +159,7 @@ def _tell_flow(report: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _only_one(name: str) -> Iterator[None]:
+def _only_one(name: str) -> Generator[None]:
     path = _STATE / "locks" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as lock:

@@ -6,7 +6,7 @@ stage that is killed and resumed goes on in the run it began, and logs no step t
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,7 @@ class MlflowRun(StageRun):
 
 
 @contextmanager
-def stage_run(stage: Stage, params: dict[str, Any]) -> Iterator[StageRun]:
+def stage_run(stage: Stage, params: dict[str, Any]) -> Generator[StageRun]:
     """Yield the run of a stage, resumed where its scratch folder knows of one.
 
     Args:

@@ -7,7 +7,7 @@ complete, so that a kill at any moment leaves the old one or the new one, never 
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ _NO_ROOM_OR_RIGHT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errn
 
 
 @contextmanager
-def replaced_folder(path: Path) -> Iterator[Path]:
+def replaced_folder(path: Path) -> Generator[Path]:
     """Yield an empty folder that takes the place of `path` when the block ends well.
 
     Raises:
@@ -37,7 +37,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replaced_file(path: Path) -> Iterator[Path]:
+def replaced_file(path: Path) -> Generator[Path]:
     """Yield a temporary path whose file takes the place of `path` when the block ends well.
 
     Raises:
@@ -56,7 +56,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _write_errors_named(path: Path) -> Iterator[None]:
+def _write_errors_named(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:

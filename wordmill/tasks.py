@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 PairTask = Literal["summarize", "translate", "answer", "dialogue", "classify"]
 Task = Literal["write"] | PairTask
-TASKS: tuple[str, ...] = ("write", *get_args(PairTask))
+TASKS: tuple[Task, ...] = ("write", *get_args(PairTask))
 
 CUES: dict[Task, str] = {
     "write": "",

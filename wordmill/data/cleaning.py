@@ -10,7 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 from wordmill.data.records import (
     Document,
@@ -45,6 +45,19 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 # soft hyphen, zero-width space, word joiner, byte order mark. Zero-width joiners stay:
 # Persian, Hindi and emoji need them.
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff]")
+
+
+class SplitReport(TypedDict):
+    """What became of one kind of record in one split."""
+
+    read: int
+    kept: int
+    dropped: dict[str, int]
+    """By reason."""
+
+
+Report = dict[str, dict[str, SplitReport]]
+"""kind -> split -> what became of it"""
 
 
 class Dropped(NamedTuple):
@@ -141,10 +154,11 @@ class Cleaning:
                 if self._counts("pairs", pair.id, source, split, reason):
                     yield split, clean
 
-    def report(self) -> dict[str, dict[str, dict[str, int | dict[str, int]]]]:
+    def report(self) -> Report:
         """Counts by kind and split: read, kept, and dropped by reason."""
-        report: dict[str, dict[str, dict[str, int | dict[str, int]]]] = {}
-        for name, kind in (("documents", Document), ("pairs", Pair)):
+        report: Report = {}
+        kinds: dict[str, type[Document] | type[Pair]] = {"documents": Document, "pairs": Pair}
+        for name, kind in kinds.items():
             report[name] = {}
             for split in SPLITS_HELD_OUT_FIRST[::-1]:
                 reasons = {

@@ -81,7 +81,7 @@ def split_of(text: str, *, validation_fraction: float, test_fraction: float) -> 
     return "validation" if place < test_fraction + validation_fraction else "train"
 
 
-def records_path(folder: Path, kind: type[Record], split: Split) -> Path:
+def records_path(folder: Path, kind: type[Document] | type[Pair], split: Split) -> Path:
     """The file of one kind and split in a folder of records."""
     return folder / f"{kind.__name__.lower()}s.{split}.parquet"
 
@@ -93,7 +93,7 @@ def read_records(folder: Path, kind: type[Record], split: Split) -> Iterator[Rec
         yield from map(kind._make, zip(*(c.to_pylist() for c in batch.columns), strict=True))
 
 
-def count_records(folder: Path, kind: type[Record], split: Split) -> int:
+def count_records(folder: Path, kind: type[Document] | type[Pair], split: Split) -> int:
     """The number of records of one kind and split."""
     return pq.read_metadata(records_path(folder, kind, split)).num_rows
 

@@ -6,13 +6,14 @@ gives the same answers everywhere: same order, same batches, same arithmetic.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from wordmill.progress import Progress
 from wordmill.tokens.prompts import Prompts, Request
+from wordmill.tokens.tokenizer import end_id, pad_id
 
 if TYPE_CHECKING:
     from wordmill.params.evaluate import DecodingParams
@@ -41,14 +42,14 @@ class Engine:
         self._model, self._tokenizer = model, tokenizer
         self._prompts = Prompts(tokenizer, max_source_tokens=max_source_tokens)
         self._batch_size = batch_size
-        self._pad_id = int(tokenizer.pad_token_id)
+        self._pad_id = pad_id(tokenizer)
         self._config = GenerationConfig(
             do_sample=False,
             max_new_tokens=decoding.max_new_tokens,
             num_beams=decoding.num_beams,
             no_repeat_ngram_size=decoding.no_repeat_ngram_size,
-            bos_token_id=int(tokenizer.bos_token_id),
-            eos_token_id=int(tokenizer.eos_token_id),
+            bos_token_id=end_id(tokenizer),
+            eos_token_id=end_id(tokenizer),
             pad_token_id=self._pad_id,
         )
 
@@ -70,7 +71,8 @@ class Engine:
         padded = [[self._pad_id] * (longest - len(ids)) + ids for ids in prompts]
         seen = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
         device = self._model.device
-        output = self._model.generate(
+        generate: Any = self._model.generate  # typed as a Tensor by torch's Module
+        output = generate(
             input_ids=torch.tensor(padded, device=device),  # (B, T)
             attention_mask=torch.tensor(seen, device=device),  # (B, T)
             generation_config=self._config,

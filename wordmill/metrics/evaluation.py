@@ -16,7 +16,7 @@ from wordmill.models.lead import first_sentence
 from wordmill.models.ngram import KneserNey
 from wordmill.progress import Progress, Show
 from wordmill.tokens.prompts import Request
-from wordmill.tokens.tokenizer import encode_batch, fingerprint
+from wordmill.tokens.tokenizer import encode_batch, end_id, fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -126,7 +126,7 @@ class Comparison:
         texts = [document.text for document in self.documents]
         num_bytes = np.array([len(text.encode()) for text in texts], dtype=np.float64)
         ids = encode_batch(self.tokenizer, texts)
-        return HeldOut(ids, num_bytes, int(self.tokenizer.eos_token_id))
+        return HeldOut(ids, num_bytes, end_id(self.tokenizer))
 
     def _model_scores(
         self, name: str, model: PreTrainedModel, held_out: HeldOut

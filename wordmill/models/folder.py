@@ -1,7 +1,7 @@
 """A model and its tokenizer as one standard folder, which any server of such models loads."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def weights_digest(folder: Path) -> str:
 
 
 @contextmanager
-def _no_bar() -> Iterator[None]:
+def _no_bar() -> Generator[None]:
     had_one = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

@@ -13,7 +13,7 @@ from wordmill.params.tokenize import TokenizeParams
 from wordmill.progress import Progress
 from wordmill.tokens.prompts import Prompts, Request
 from wordmill.tokens.store import TokenWriter, describe
-from wordmill.tokens.tokenizer import encode_batch, fingerprint, train_byte_bpe
+from wordmill.tokens.tokenizer import encode_batch, end_id, fingerprint, train_byte_bpe
 
 _ROWS_A_BATCH = 1024
 
@@ -79,13 +79,13 @@ def _write_documents(
     tokenizer: PreTrainedTokenizerFast,
     progress: Progress,
 ) -> int:
-    end_id, num_bytes = int(tokenizer.eos_token_id), 0
-    writer.add([end_id])
+    end, num_bytes = end_id(tokenizer), 0
+    writer.add([end])
     for batch in _batches(read_records(records, Document, split)):
         texts = [document.text for document in batch]
         num_bytes += sum(len(text.encode()) for text in texts)
         for ids in encode_batch(tokenizer, texts):
-            writer.add([*ids, end_id])
+            writer.add([*ids, end])
         progress.advance(len(batch))
     return num_bytes
 

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerFast
 
-from wordmill.tasks import CUES, Task, answer_text
-from wordmill.tokens.tokenizer import encode_batch
+from wordmill.errors import ParamsError
+from wordmill.tasks import CUES, TASKS, Task, answer_text
+from wordmill.tokens.tokenizer import encode_batch, end_id
 
 
 class Request(NamedTuple):
@@ -14,6 +15,18 @@ class Request(NamedTuple):
 
     task: Task
     source: str
+
+
+def request(task: str, source: str) -> Request:
+    """A request whose task comes from outside.
+
+    Raises:
+        ParamsError: there is no such task.
+    """
+    for known in TASKS:
+        if task == known:
+            return Request(known, source)
+    raise ParamsError(f"task: got '{task}'; allowed: {', '.join(TASKS)}")
 
 
 class Prompts:
@@ -27,7 +40,7 @@ class Prompts:
     def __init__(self, tokenizer: PreTrainedTokenizerFast, *, max_source_tokens: int) -> None:
         self._tokenizer = tokenizer
         self._max_source_tokens = max_source_tokens
-        self._start_id, self._end_id = int(tokenizer.bos_token_id), int(tokenizer.eos_token_id)
+        self._end_id = end_id(tokenizer)
         self._cues = dict(zip(CUES, encode_batch(tokenizer, list(CUES.values())), strict=True))
         self.num_cut = 0
         """Sources that were cut so far."""
@@ -37,7 +50,7 @@ class Prompts:
         sources = encode_batch(self._tokenizer, [request.source for request in requests])
         self.num_cut += sum(len(ids) > self._max_source_tokens for ids in sources)
         return [
-            [self._start_id, *ids[: self._max_source_tokens], *self._cues[request.task]]
+            [self._end_id, *ids[: self._max_source_tokens], *self._cues[request.task]]
             for request, ids in zip(requests, sources, strict=True)
         ]
 

@@ -9,6 +9,8 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
+from wordmill.errors import DataError
+
 END = "<|endoftext|>"
 """Stands between documents, before a prompt and after an answer."""
 PAD = "<|pad|>"
@@ -48,6 +50,24 @@ def train_byte_bpe(
     )
 
 
+def end_id(tokenizer: PreTrainedTokenizerFast) -> int:
+    """The token that opens and closes every sequence.
+
+    Raises:
+        DataError: the tokenizer has none.
+    """
+    return _special_id(tokenizer.eos_token_id, "end")
+
+
+def pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
+    """The token that fills the ends of shorter sequences.
+
+    Raises:
+        DataError: the tokenizer has none.
+    """
+    return _special_id(tokenizer.pad_token_id, "padding")
+
+
 def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
     """A hash of all that decides how text becomes ids: equal ones give equal ids."""
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:16]
@@ -57,6 +77,12 @@ def encode_batch(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[l
     """Token ids of each text, on all cores, without special tokens."""
     encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     return [encoding.ids for encoding in encodings]
+
+
+def _special_id(found: object, role: str) -> int:
+    if not isinstance(found, int):
+        raise DataError(f"the tokenizer has no {role} token")
+    return found
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -63,7 +63,7 @@ class LanguageModelling(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         self.validation_loss = self._validation_nll / max(self._validation_tokens, 1)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """AdamW (https://arxiv.org/abs/1711.05101), matrices decayed, norms and biases not."""
         params = self._params
         trained = [p for p in self.parameters() if p.requires_grad]

@@ -81,7 +81,9 @@ class Monitor(pl.Callback):
         self._saved_at = time.monotonic()
         self._step_started_at = 0.0
 
-    def on_train_batch_start(self, *_: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._step_started_at = time.monotonic()
 
     def on_train_batch_end(
