@@ -5,6 +5,7 @@ it; when that is gone, it ends the group: SIGTERM, so that training writes a che
 SIGKILL for what is still there after a while.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ _flow_is_gone = threading.Event()
 
 def main(stage: str, *, is_forced: bool) -> int:
     """Reproduce one stage and return the exit status."""
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # its hints are for those who type
     signal.signal(signal.SIGTERM, _on_sigterm)
     threading.Thread(target=_end_group_with, args=(os.getppid(),), daemon=True).start()
     try:

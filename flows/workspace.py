@@ -36,6 +36,8 @@ def enter() -> None:
     settings = {
         "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db",
         "MLFLOW_EXPERIMENT_NAME": EXPERIMENT,
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "PREFECT_HOME": str(root / ".prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # The temporary server took 11 to 15 s on a fresh home and more under load.

@@ -21,7 +21,8 @@ _WEIGHTS = "model.safetensors"
 
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     """Write config.json, model.safetensors, generation_config.json and the tokenizer's files."""
-    model.save_pretrained(folder)
+    with _no_bar():
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

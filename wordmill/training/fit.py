@@ -92,6 +92,7 @@ def fit(
     start = step_of(checkpoint) if checkpoint else 0
     if checkpoint:
         log.info("resuming after step %d of %d", start, params.steps)
+    model.train()
     module = LanguageModelling(model, params, seed=seed)
     progress = Progress(
         name,
@@ -162,6 +163,7 @@ def _loader(dataset: IterableDataset[Batch]) -> DataLoader[Batch]:
 
 
 def _silence_lightning() -> None:
-    """Drop advice that does not apply: batches come ready from a memory map."""
+    """Drop advice that does not apply (batches come ready from a memory map) or is its own."""
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*IterableDataset.*__len__.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")
