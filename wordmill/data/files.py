@@ -175,9 +175,12 @@ def _undecodable_line(path: Path, encoding: str) -> tuple[int, str] | None:
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
+        is_end = False
+        while not is_end:
+            chunk = file.read(_CHUNK_BYTES)
+            is_end = not chunk
             try:
-                line += decoder.decode(chunk).count("\n")
+                line += decoder.decode(chunk, final=is_end).count("\n")
             except UnicodeDecodeError as error:
                 before = error.object[: error.start].decode(encoding, errors="replace")
                 return line + before.count(

@@ -95,11 +95,12 @@ class Monitor(pl.Callback):
         batch_idx: int,
     ) -> None:
         step, loss = trainer.global_step, float(outputs["loss"])
-        if not math.isfinite(loss):
-            raise DataError(
-                f"step {step}: the loss is {loss}; lower lr, raise warmup_steps or look at the"
-                " data of that step"
-            )
+        for name, value in (("loss", loss), ("gradient norm", pl_module.gradient_norm)):
+            if not math.isfinite(value):  # before any checkpoint keeps what it did to the weights
+                raise DataError(
+                    f"step {step}: the {name} is {value}; lower lr, raise warmup_steps or look at"
+                    " the data of that step"
+                )
         seconds = time.monotonic() - self._step_started_at
         if step % self._every_steps == 0 or step == trainer.max_steps:
             self._record(step, loss, seconds, pl_module, batch["input_ids"].numel())

@@ -1,0 +1,154 @@
+"""A small real project: the tracked files in a folder of their own, small params, small text."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+
+SMALL_PARAMS = {
+    "seed": 7,
+    "ingest": {
+        "root": "data/raw",
+        "sources": [
+            {
+                "kind": "jsonl",
+                "path": "texts.jsonl",
+                "columns": {"task": "write", "text": "text"},
+            },
+            {
+                "kind": "jsonl",
+                "path": "pairs.jsonl",
+                "columns": {"task": "summarize", "source": "body", "target": "title"},
+            },
+        ],
+        "validation_fraction": 0.1,
+        "test_fraction": 0.1,
+    },
+    "clean": {
+        "unicode_form": "NFC",
+        "min_document_chars": 10,
+        "max_document_chars": 10000,
+        "min_letter_fraction": 0.5,
+        "min_source_chars": 10,
+        "max_source_chars": 1000,
+        "min_target_chars": 3,
+        "max_target_chars": 100,
+    },
+    "tokenize": {
+        "kind": "byte-bpe",
+        "vocab_size": 400,
+        "min_frequency": 2,
+        "max_source_tokens": 32,
+        "max_target_tokens": 8,
+    },
+    "model": {
+        "kind": "decoder",
+        "context_tokens": 64,
+        "num_layers": 1,
+        "hidden_size": 16,
+        "num_heads": 2,
+        "num_kv_heads": 1,
+        "feed_forward_size": 32,
+        "is_embedding_tied": True,
+    },
+    "pretrain": {
+        "steps": 40,
+        "batch_size": 4,
+        "lr": 0.01,
+        "warmup_steps": 4,
+        "min_lr_fraction": 0.1,
+        "weight_decay": 0.1,
+        "beta1": 0.9,
+        "beta2": 0.95,
+        "clip_norm": 1.0,
+        "validation_every_steps": 20,
+        "precision": "auto",
+    },
+    "evaluate": {
+        "max_pairs": 12,
+        "batch_size": 8,
+        "stride_tokens": 32,
+        "ngram_order": 3,
+        "bootstrap_samples": 100,
+        "decoding": {"max_new_tokens": 8, "num_beams": 1, "no_repeat_ngram_size": 0},
+    },
+    "registry": {"name": "small"},
+}
+SMALL_PARAMS["finetune"] = {**SMALL_PARAMS["pretrain"], "steps": 60}
+
+
+def write_params(project: Path, params: dict) -> None:
+    YAML().dump(params, project / "params.yaml")
+
+
+def small_texts(count: int, *, seed: int) -> list[str]:
+    """Sentences from a small grammar: enough order for a model to learn."""
+    draw = random.Random(seed)
+    who = ["the miller", "a farmer", "the baker", "our neighbour", "an old clerk"]
+    does = ["grinds", "carries", "weighs", "sells", "counts"]
+    what = ["the corn", "heavy sacks", "white flour", "fresh bread", "silver coins"]
+    when = ["at dawn", "by the river", "before the rain", "every winter", "on market day"]
+    kinds = (who, does, what, when)
+
+    def sentence() -> str:
+        return " ".join(draw.choice(kind) for kind in kinds).capitalize() + "."
+
+    return [f"{sentence()} {sentence()} Note {i}." for i in range(count)]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread_a_worker():
+    torch.set_num_threads(1)  # small models gain nothing from more, and workers share the cores
+
+
+@pytest.fixture(scope="session")
+def make_project(tmp_path_factory):
+    """Makes project folders: a commit of the tracked files with small params and text."""
+
+    def make(name: str) -> Path:
+        project = tmp_path_factory.mktemp(name)
+        listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        files = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True)
+        for file in files.stdout.splitlines():
+            if (ROOT / file).is_file():
+                (project / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / file, project / file)
+        write_params(project, SMALL_PARAMS)
+        raw = project / "data/raw"
+        texts = [json.dumps({"text": text}) for text in small_texts(300, seed=1)]
+        pairs = [
+            json.dumps({"body": text, "title": "A note on " + " ".join(text.split()[:2])})
+            for text in small_texts(200, seed=2)
+        ]
+        (raw / "texts.jsonl").write_text("\n".join(texts))
+        (raw / "pairs.jsonl").write_text("\n".join(pairs))
+        for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "small project"]):
+            identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+            subprocess.run(["git", *identity, *command], cwd=project, check=True)
+        return project
+
+    return make
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment of a fresh shell with this Python first, and nothing tracked elsewhere."""
+    ours = ("MLFLOW_", "PREFECT_", "WORDMILL_", "DVC_", "PYTEST_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    # Folders of their own: another copy of the project may be installed in this environment.
+    return {**clean, "PATH": path, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1", **extra}
+
+
+def run_in(project: Path, *command: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=project, env=environment(**extra), capture_output=True, text=True, check=False
+    )

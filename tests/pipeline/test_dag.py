@@ -1,0 +1,277 @@
+"""The DAG on a small corpus: dvc alone, no flow. What reruns when, and what a kill leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import grimp
+import pytest
+from conftest import ROOT, SMALL_PARAMS, environment, run_in, write_params
+from ruamel.yaml import YAML
+
+from stages.inputs import dvc_hash
+from wordmill.models.folder import weights_digest
+
+STAGES = ["ingest", "clean", "tokenize", "pretrain", "finetune", "evaluate"]
+DAG = YAML(typ="safe").load(ROOT / "dvc.yaml")
+
+
+def covered(file: str, deps: list[str]) -> bool:
+    return any(file == dep or Path(dep) in Path(file).parents for dep in deps)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_deps_of_a_stage_are_what_it_imports(stage):
+    """DVC does not follow imports: what is left out would change a stage and not rerun it."""
+    graph = grimp.build_graph("stages", "wordmill")
+    modules = {f"stages.{stage}", *graph.find_upstream_modules(f"stages.{stage}")}
+    modules |= {m.rpartition(".")[0] for m in modules if "." in m}  # packages run their __init__
+    modules |= {m.rpartition(".")[0] for m in modules if "." in m}
+    files = {_file_of(module) for module in modules}
+    deps = DAG["stages"][stage]["deps"]
+    code = [dep for dep in deps if dep.startswith(("stages", "wordmill"))]
+    assert [file for file in sorted(files) if not covered(file, code)] == []
+    assert [dep for dep in code if not any(covered(file, [dep]) for file in files)] == []
+
+
+def _file_of(module: str) -> str:
+    path = module.replace(".", "/")
+    return f"{path}/__init__.py" if (ROOT / path).is_dir() else f"{path}.py"
+
+
+@pytest.fixture(scope="module")
+def project(make_project):
+    """A project whose stages have all run once."""
+    made = make_project("dag")
+    done = run_in(made, "dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+def rerun_after(project: Path) -> list[str]:
+    """The stages that DVC would run now, those after a changed one left out."""
+    done = run_in(project, "dvc", "status", "--json")
+    return [stage for stage in STAGES if stage in json.loads(done.stdout)]
+
+
+def test_a_second_run_does_nothing(project):
+    done = run_in(project, "dvc", "repro")
+    assert done.stdout.count("didn't change, skipping") == len(STAGES)
+    assert "Running stage" not in done.stdout
+
+
+def test_the_outputs_are_there_and_say_what_they_are(project):
+    data = project / "data"
+    metrics = json.loads((data / "evaluate/metrics.json").read_text())
+    assert set(metrics["documents"]) == {"unigram", "n-gram", "pretrained", "finetuned"}
+    assert set(metrics["pairs"]) == {"lead", "pretrained", "finetuned"}
+    documents, pairs = metrics["documents"], metrics["pairs"]
+    assert documents["pretrained"]["perplexity"] < documents["unigram"]["perplexity"]
+    assert pairs["finetuned"]["rougeL"] > pairs["pretrained"]["rougeL"]
+    rows = [json.loads(line) for line in (data / "evaluate/predictions.jsonl").open()]
+    assert len(rows) == 3 * SMALL_PARAMS["evaluate"]["max_pairs"]
+    assert set(rows[0]) == {"system", "id", "task", "source", "target", "prediction"}
+    assert "# Evaluation" in (data / "evaluate/report.md").read_text()
+    report = json.loads((data / "clean/report.json").read_text())
+    assert report["documents"]["train"]["read"] > 200
+    assert not list(project.rglob("*.partial"))
+    assert not list((project / ".wordmill/scratch").glob("*/*"))
+
+
+def test_metrics_params_and_plots_are_dvcs(project):
+    metrics = json.loads(run_in(project, "dvc", "metrics", "show", "--json").stdout)
+    assert "data/evaluate/metrics.json" in metrics[""]["data"]
+    done = run_in(project, "dvc", "plots", "show", "--json")
+    assert "data/pretrain/training.csv" in done.stdout, done.stderr
+    assert run_in(project, "dvc", "params", "diff").returncode == 0
+
+
+def test_our_hash_of_an_output_is_dvcs(project):
+    locked = YAML(typ="safe").load(project / "dvc.lock")["stages"]
+    for stage in ("pretrain", "evaluate"):
+        assert dvc_hash(project / "data" / stage) == locked[stage]["outs"][0]["md5"]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "expected"),
+    [
+        ("ingest", "test_fraction", 0.2, ["ingest"]),
+        ("clean", "min_document_chars", 11, ["clean"]),
+        ("tokenize", "vocab_size", 410, ["tokenize"]),
+        ("tokenize", "max_source_tokens", 30, ["tokenize", "evaluate"]),
+        ("model", "num_layers", 2, ["pretrain"]),
+        ("pretrain", "lr", 0.02, ["pretrain"]),
+        ("finetune", "lr", 0.02, ["finetune"]),
+        ("evaluate", "ngram_order", 2, ["evaluate"]),
+        ("registry", "name", "other", []),
+    ],
+)
+def test_a_param_reruns_its_own_stages_alone(project, section, key, value, expected):
+    changed = {**SMALL_PARAMS, section: {**SMALL_PARAMS[section], key: value}}
+    write_params(project, changed)
+    try:
+        assert rerun_after(project) == expected
+    finally:
+        write_params(project, SMALL_PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("wordmill/metrics/score.py", ["evaluate"]),
+        ("wordmill/training/module.py", ["pretrain", "finetune"]),
+        ("wordmill/data/cleaning.py", ["ingest", "clean"]),
+        ("stages/finetune.py", ["finetune"]),
+        ("flows/retrain.py", []),
+        ("data/raw/new.txt", ["ingest"]),
+    ],
+)
+def test_a_changed_line_reruns_its_own_stages_alone(project, file, expected):
+    path = project / file
+    before = path.read_bytes() if path.exists() else None
+    path.write_bytes((before or b"") + b"\n# a line\n")
+    try:
+        assert rerun_after(project) == expected
+    finally:
+        path.write_bytes(before) if before is not None else path.unlink()
+
+
+def test_making_the_model_again_gives_the_same_bytes(project):
+    before = {stage: dvc_hash(project / "data" / stage) for stage in STAGES}
+    done = run_in(project, "dvc", "repro", "--force", "pretrain")
+    assert "Running stage 'pretrain'" in done.stdout
+    after = {stage: dvc_hash(project / "data" / stage) for stage in STAGES}
+    assert after == before
+
+
+def test_a_stage_runs_without_dvc(project):
+    (project / "data/clean").rename(project / "data/clean-before")
+    done = run_in(project, "python", "-m", "stages.clean")
+    assert done.returncode == 0, done.stderr
+    assert dvc_hash(project / "data/clean") == dvc_hash(project / "data/clean-before")
+    assert "kept" in done.stdout
+
+
+def test_help_says_what_a_stage_does(project):
+    done = run_in(project, "python", "-m", "stages.clean", "--help")
+    assert done.returncode == 0
+    assert "every drop has a reason" in done.stdout
+
+
+def test_a_stage_without_its_input_says_how_to_make_it(make_project):
+    done = run_in(make_project("bare"), "python", "-m", "stages.clean")
+    assert done.returncode == 65
+    assert done.stderr.strip() == (
+        "clean: data/ingest: not there; run `dvc repro` or `python -m stages.ingest`"
+    )
+
+
+def bad_params(change) -> dict:
+    params = json.loads(json.dumps(SMALL_PARAMS))
+    change(params)
+    return params
+
+
+def set_source(**values):
+    return lambda p: p["ingest"].update(sources=[values])
+
+
+TEXT = {"task": "write", "text": "text"}
+
+
+@pytest.mark.parametrize(
+    ("change", "content", "status", "expected"),
+    [
+        (lambda p: p["finetune"].update(lrr=1), b"", 2, "finetune.lrr: unknown key"),
+        (lambda p: p["model"].update(num_layers="2"), b"", 2, "model.num_layers: must be"),
+        (set_source(kind="jsonl", path="no.jsonl", columns=TEXT), b"", 65, "no such file"),
+        (set_source(kind="jsonl", path="x", columns=TEXT), b"", 65, "the source is empty"),
+        (set_source(kind="jsonl", path="x", columns=TEXT), b'{"text": "a"}\n{', 65, "x:2: not"),
+        (set_source(kind="jsonl", path="x", columns=TEXT), b'{"t": "a"}', 65, "no column 'text'"),
+        (
+            set_source(kind="csv", path="x", encoding="utf-8", delimiter=",", columns=TEXT),
+            "text\nété\n".encode("latin-1"),
+            65,
+            "x:2: not utf-8",
+        ),
+    ],
+)
+def test_bad_input_is_one_clear_line(project, change, content, status, expected):
+    write_params(project, bad_params(change))
+    (project / "data/raw/x").write_bytes(content)
+    before = dvc_hash(project / "data/ingest")
+    try:
+        done = run_in(project, "python", "-m", "stages.ingest")
+    finally:
+        write_params(project, SMALL_PARAMS)
+        (project / "data/raw/x").unlink()
+    assert done.returncode == status
+    (line,) = done.stderr.strip().splitlines()
+    assert expected in line
+    assert dvc_hash(project / "data/ingest") == before
+    assert not list(project.glob("data/.*partial"))
+
+
+def test_two_of_the_same_stage_never_run_at_once(project):
+    import fcntl
+
+    with (project / ".wordmill/locks/clean").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run_in(project, "python", "-m", "stages.clean")
+    assert done.returncode == 75
+    assert "running already" in done.stderr
+
+
+def start_repro(project: Path) -> "subprocess.Popen[bytes]":
+    command = ["dvc", "repro", "pretrain"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    env = environment()
+    return subprocess.Popen(command, cwd=project, env=env, start_new_session=True, **quiet)
+
+
+def trainer_of(project: Path) -> int:
+    """The process that trains, once it does: found by its folder and command."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (process / "cmdline").read_bytes()
+                if (process / "cwd").resolve() == project and b"stages.pretrain" in command:
+                    if b"dvc" not in command and (process / "comm").read_text() != "sh\n":
+                        return int(process.name)
+            except OSError:
+                continue
+        time.sleep(0.05)
+    raise AssertionError("no trainer came up")
+
+
+def wait_until_gone(pid: int, *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        status = Path(f"/proc/{pid}/status")
+        if not status.exists() or "State:\tZ" in status.read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"process {pid} is still there")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["trainer-TERM", "trainer-KILL", "dvc-KILL"])
+def test_a_kill_leaves_nothing_and_the_next_run_ends_the_same(project, victim):
+    wanted = weights_digest(project / "data/pretrain/model")
+    who, sign = victim.split("-")
+    (project / "data/pretrain").rename(project / "data/before")  # DVC must make it again
+    started = start_repro(project)
+    trainer = trainer_of(project)
+    time.sleep(4)  # imports, then training: anywhere will do
+    os.kill(trainer if who == "trainer" else started.pid, getattr(signal, f"SIG{sign}"))
+    assert started.wait(60) != 0
+    wait_until_gone(trainer, seconds=30)
+    assert rerun_after(project) == ["pretrain"] or not (project / "data/pretrain").exists()
+    done = run_in(project, "dvc", "repro", "pretrain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert weights_digest(project / "data/pretrain/model") == wanted
+    subprocess.run(["rm", "-rf", str(project / "data/before")], check=True)

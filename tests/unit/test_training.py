@@ -1,0 +1,272 @@
+import math
+import multiprocessing
+import os
+import random
+import signal
+import time
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL_PARAMS
+
+from wordmill.errors import DataError, TryAgainError
+from wordmill.models.decoder import new_decoder
+from wordmill.params.model import ModelParams
+from wordmill.params.training import TrainingParams
+from wordmill.progress import nowhere
+from wordmill.tokens.batches import BlockBatches, PairBatches
+from wordmill.training.checkpoints import newest_checkpoint, step_of
+from wordmill.training.fit import fit
+from wordmill.training.module import lr_fraction
+
+VOCAB = 64
+GOLDEN = Path(__file__).parents[1] / "golden" / "decoder_losses.txt"
+
+
+class Tracker:
+    """Remembers what was logged; may do something at a step."""
+
+    def __init__(self, at_step=None, do=None):
+        self.logged, self.at_step, self.do = [], at_step, do
+
+    def log(self, metrics, step):
+        self.logged.append((step, metrics))
+        if step == self.at_step and "loss" in metrics:
+            self.do()
+
+    def flush(self):
+        pass
+
+
+def decoder(seed=0):
+    shape = ModelParams(**SMALL_PARAMS["model"])
+    return new_decoder(shape, vocab_size=VOCAB, end_id=0, pad_id=1, seed=seed)
+
+
+def blocks(batch_size=4, seed=0):
+    text = np.tile(np.arange(2, 34, dtype=np.uint16), 60)
+    noise = np.random.default_rng(0).integers(2, VOCAB, len(text)).astype(np.uint16)
+    text[::5] = noise[::5]
+    return BlockBatches(text, block_tokens=16, batch_size=batch_size, seed=seed)
+
+
+def recipe(**changes):
+    return TrainingParams(**{**SMALL_PARAMS["pretrain"], "steps": 24, **changes})
+
+
+def train(model, scratch, *, params=None, batches=None, tracker=None, checkpoint_seconds=60.0):
+    return fit(
+        model,
+        params or recipe(),
+        train=batches or blocks(),
+        validation=blocks(),
+        seed=5,
+        scratch=scratch,
+        name="test",
+        tracker=tracker or Tracker(),
+        show=nowhere,
+        every_seconds=60,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+
+
+def weights(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+def test_the_schedule_warms_up_and_falls():
+    found = [lr_fraction(s, steps=100, warmup_steps=10, min_lr_fraction=0.1) for s in range(101)]
+    assert found[0] == pytest.approx(0.1)
+    assert found[9] == found[10] == 1
+    assert found[55] == pytest.approx(0.55)
+    assert found[100] == pytest.approx(0.1)
+
+
+def test_the_same_recipe_gives_the_same_weights(tmp_path):
+    models = [decoder(), decoder()]
+    for number, model in enumerate(models):
+        train(model, tmp_path / str(number))
+    assert_same(weights(models[0]), weights(models[1]))
+
+
+def test_the_losses_are_the_golden_ones(tmp_path):
+    curves = train(decoder(), tmp_path)
+    found = [loss for _, loss, _ in curves.training]
+    golden = [float(line) for line in GOLDEN.read_text().split()]
+    np.testing.assert_allclose(found, golden, rtol=1e-4)
+
+
+def test_one_batch_overfits(tmp_path):
+    text = np.random.default_rng(0).integers(2, VOCAB, 33).astype(np.uint16)
+    batch = BlockBatches(text, block_tokens=16, batch_size=2, seed=0)
+    curves = train(decoder(), tmp_path, params=recipe(steps=300, lr=0.02), batches=batch)
+    assert curves.training[-1][1] < 0.05 < math.log(VOCAB) - 1 < curves.training[0][1]
+
+
+def test_finetuning_leaves_the_prompt_alone(tmp_path):
+    """Targets that follow from the prompt are learned; random prompts are not."""
+    draw = np.random.default_rng(0)
+    prompts = draw.integers(10, VOCAB, (40, 6))
+    rows = np.concatenate([prompts, prompts[:, :1] * 0 + 5, prompts[:, :1] * 0], axis=1)
+    spans = np.array([[i * 8, i * 8 + 6, i * 8 + 8] for i in range(40)])
+    pairs = PairBatches(rows.astype(np.uint16).ravel(), spans, pad_id=1, batch_size=8, seed=0)
+    curves = train(decoder(), tmp_path, params=recipe(steps=80), batches=pairs)
+    assert curves.training[-1][1] < 0.1
+
+
+def test_validation_and_metrics_are_reported_by_step(tmp_path):
+    tracker = Tracker()
+    curves = train(decoder(), tmp_path, tracker=tracker)
+    assert [step for step, *_ in curves.training] == list(range(1, 25))
+    assert [step for step, _ in curves.validation] == [20]
+    logged = dict(tracker.logged)
+    assert set(logged[7]) == {"loss", "lr", "gradient_norm", "tokens_per_second"}
+    curves.write(tmp_path)
+    assert (tmp_path / "training.csv").read_text().count("\n") == 25
+    assert (tmp_path / "validation.csv").read_text().startswith("step,loss,perplexity\n20,")
+
+
+def test_the_reported_learning_rate_is_the_schedules(tmp_path):
+    curves = train(decoder(), tmp_path)
+    for step, _, lr in curves.training:
+        wanted = lr_fraction(step - 1, steps=24, warmup_steps=4, min_lr_fraction=0.1)
+        assert lr == pytest.approx(0.01 * wanted)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("at_step", [2, 11, 20, 23])
+def test_a_run_resumed_at_any_step_ends_the_same(tmp_path, at_step):
+    straight = decoder()
+    wanted = train(straight, tmp_path / "straight")
+    with pytest.raises(KeyboardInterrupt):
+        train(decoder(), tmp_path / "cut", tracker=Tracker(at_step, interrupt), checkpoint_seconds=0)
+    resumed, tracker = decoder(seed=1), Tracker()
+    curves = train(resumed, tmp_path / "cut", tracker=tracker)
+    assert_same(weights(straight), weights(resumed))
+    assert curves.training == wanted.training
+    assert curves.validation == wanted.validation
+    assert tracker.logged[0][0] == at_step  # the step cut off is taken again, none before it
+
+
+def test_sigterm_writes_a_checkpoint_and_asks_to_try_again(tmp_path):
+    straight = decoder()
+    train(straight, tmp_path / "straight")
+    terminate = Tracker(9, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(TryAgainError, match="stopped by SIGTERM at step 9 of 24"):
+        train(decoder(), tmp_path / "cut", tracker=terminate)
+    newest = newest_checkpoint(tmp_path / "cut")
+    assert newest is not None
+    assert step_of(newest) == 9
+    resumed = decoder()
+    train(resumed, tmp_path / "cut")
+    assert_same(weights(straight), weights(resumed))
+
+
+def _train_in_child(scratch: Path) -> None:
+    torch.set_num_threads(1)
+    model = decoder()
+    train(model, scratch, params=recipe(steps=120), checkpoint_seconds=0)
+    torch.save(model.state_dict(), scratch / "partial.pt")
+    (scratch / "partial.pt").rename(scratch / "done.pt")
+
+
+@pytest.mark.slow
+def test_sigkill_at_random_moments_changes_nothing(tmp_path):
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["wordmill.training.fit", "wordmill.models.decoder"])
+    draw, kills = random.Random(0), 0
+    for name in ("straight", "killed"):
+        scratch = tmp_path / name
+        scratch.mkdir()
+        while not (scratch / "done.pt").exists():
+            child = server.Process(target=_train_in_child, args=(scratch,))
+            child.start()
+            if name == "killed" and kills < 6:
+                start = step_of(newest_checkpoint(scratch) or Path(f"step-{0:09}-{0:016}.ckpt"))
+                while child.is_alive() and _newest_step(scratch) < start + 9:
+                    time.sleep(0.005)
+                time.sleep(draw.random() * 0.05)
+                child.kill()
+                kills += 1
+            child.join()
+            assert name == "killed" or child.exitcode == 0
+    assert kills == 6
+    one, other = (torch.load(tmp_path / n / "done.pt") for n in ("straight", "killed"))
+    assert_same(one, other)
+
+
+def _newest_step(scratch: Path) -> int:
+    return max((int(path.name[5:14]) for path in scratch.glob("step-*.ckpt")), default=0)
+
+
+def test_a_nan_loss_stops_the_run(tmp_path):
+    model = decoder()
+    torch.nn.init.constant_(model.lm_head.weight, math.nan)
+    with pytest.raises(DataError, match="step 1: the loss is nan; lower lr"):
+        train(model, tmp_path)
+
+
+def test_a_nan_gradient_stops_the_run_before_a_checkpoint_keeps_it(tmp_path):
+    model = decoder()
+    poison = Tracker(5, lambda: model.lm_head.weight.register_hook(lambda g: g * math.nan))
+    with pytest.raises(DataError, match="step 6: the gradient norm is nan"):
+        train(model, tmp_path, tracker=poison, checkpoint_seconds=0)
+    newest = newest_checkpoint(tmp_path)
+    assert newest is not None
+    assert step_of(newest) == 5
+    kept = torch.load(newest, weights_only=True)["state_dict"].values()
+    assert all(bool(value.isfinite().all()) for value in kept)
+
+
+def checkpoints_of(scratch):
+    with pytest.raises(KeyboardInterrupt):
+        train(decoder(), scratch, tracker=Tracker(9, interrupt), checkpoint_seconds=0)
+    return sorted(scratch.glob("*.ckpt"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, damage):
+    older, newer = checkpoints_of(tmp_path)
+    content = bytearray(newer.read_bytes())
+    content[len(content) // 2] ^= 1
+    newer.write_bytes(content if damage == "flipped" else content[:-100])
+    with pytest.warns(UserWarning, match="damaged"):
+        assert newest_checkpoint(tmp_path) == older
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    assert [step_of(path) for path in checkpoints_of(tmp_path)] == [7, 8]
+
+
+def test_half_written_checkpoints_are_not_seen(tmp_path):
+    (tmp_path / ".step-000000009-0000000000000000.ckpt.partial").write_bytes(b"x")
+    assert newest_checkpoint(tmp_path) is None
+
+
+def test_bf16_is_chosen_only_where_the_hardware_has_it(monkeypatch):
+    from wordmill.training import fit as module
+
+    params = SimpleNamespace(precision="auto")
+    assert module._precision(params) == "32-true"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert module._precision(params) == "bf16-mixed"
+
+
+def test_the_library_of_training_warns_of_nothing(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(decoder(), tmp_path, params=recipe(steps=6))
