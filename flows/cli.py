@@ -1,12 +1,14 @@
 """The `wordmill` command. Help and mistakes answer at once: heavy imports wait for work."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flows import workspace
+from flows.group import exit_on_sigterm, group
 from wordmill.errors import WordmillError
 from wordmill.tasks import TASKS
 
@@ -18,7 +20,7 @@ def main() -> None:
     """Run a command and leave with its exit status."""
     arguments = _parser().parse_args()
     command: Callable[[argparse.Namespace], int] = arguments.command
-    signal.signal(signal.SIGTERM, _leave)
+    exit_on_sigterm()
     try:
         workspace.enter()
         sys.exit(command(arguments))
@@ -60,15 +62,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _retrain(arguments: argparse.Namespace) -> int:
     _checked_params()
-    from flows.retrain import retrain
-
-    state = retrain(is_forced=arguments.force, return_state=True)
-    status = state.result(raise_on_failure=False)
-    if not isinstance(status, int):  # the flow itself broke; Prefect has shown where
-        return 1
-    if status:
-        print(f"wordmill: {state.message}", file=sys.stderr)
-    return status
+    # In a group of its own: Prefect's temporary server would outlive a flow that is killed.
+    command = [sys.executable, "-m", "flows.retrain", *(["--force"] if arguments.force else [])]
+    with group(command, environment=dict(os.environ)) as flow:
+        return flow.wait()
 
 
 def _generate(arguments: argparse.Namespace) -> int:
@@ -99,10 +96,6 @@ def _checked_params() -> "Params":
     from wordmill.params.section import parse_params, read_params
 
     return parse_params(Params, read_params(workspace.PARAMS), file=workspace.PARAMS)
-
-
-def _leave(*_: object) -> None:
-    sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

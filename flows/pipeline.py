@@ -1,23 +1,22 @@
 """Running one stage through DVC, and hearing from it.
 
-The stage runs in a process group of its own (flows/child.py). Whatever it prints goes to the
-flow's log as it comes; what it made, or why it failed, comes back in a small report.
+The stage runs in a process group of its own (flows/child.py, flows/group.py). Whatever it
+prints goes to the flow's log as it comes; what it made, or why it failed, comes back in a
+small report.
 """
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from flows.child import FORCE, GRACE_SECONDS
+from flows.group import Child, group
 from wordmill.errors import TryAgainError
 
 # How a stage hears from its flow and tells it; see stages/stage.py.
@@ -25,8 +24,6 @@ _REPORT_VARIABLE = "WORDMILL_STAGE_REPORT"
 _PROGRESS_VARIABLE = "WORDMILL_PROGRESS_SECONDS"
 _PARENT_VARIABLE = "WORDMILL_PARENT_RUN"
 _PROGRESS_MARK = "··· "
-
-_POLL_SECONDS = 0.1
 
 Verdict = Literal["ran", "restored", "reused", "failed"]
 
@@ -78,8 +75,8 @@ def run_stage(
             _PARENT_VARIABLE: parent_run,
             "PYTHONUNBUFFERED": "1",
         }
-        command = [sys.executable, "-m", "flows.child", stage, *([FORCE] if is_forced else [])]
-        with _child(command, environment) as child:
+        command = [sys.executable, "-m", "flows.child", stage, *(["--force"] if is_forced else [])]
+        with group(command, environment=environment, output=subprocess.PIPE) as child:
             last_line = _relay(child, log)
             status = child.wait()
         report = json.loads(report_path.read_text()) if report_path.exists() else None
@@ -129,7 +126,7 @@ def _signal_in(dvc_error: str) -> int | None:
         return None
 
 
-def _relay(child: "subprocess.Popen[str]", log: Callable[[str], None]) -> str:
+def _relay(child: Child, log: Callable[[str], None]) -> str:
     """Pass the child's lines on; progress goes in place where a person is watching."""
     last_line, in_place = "", sys.stdout.isatty()
     assert child.stdout is not None
@@ -145,43 +142,3 @@ def _relay(child: "subprocess.Popen[str]", log: Callable[[str], None]) -> str:
         log(line)
         last_line = line
     return last_line
-
-
-@contextmanager
-def _child(command: list[str], environment: dict[str, str]) -> Generator["subprocess.Popen[str]"]:
-    """A child in a session of its own; its whole group has ended when the block is left."""
-    child = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        yield child
-    finally:
-        _end_group(child)
-
-
-def _end_group(child: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + GRACE_SECONDS
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        if not _signal_group(child, sign):
-            return
-        while time.monotonic() < deadline:
-            child.poll()
-            if not _signal_group(child, 0):
-                return
-            time.sleep(_POLL_SECONDS)
-        deadline += GRACE_SECONDS
-
-
-def _signal_group(child: "subprocess.Popen[str]", sign: int) -> bool:
-    try:
-        os.killpg(child.pid, sign)
-    except ProcessLookupError:
-        return False
-    return True

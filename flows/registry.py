@@ -44,7 +44,7 @@ class Registry:
     def champion(self) -> str | None:
         """The version that serves, None if there is none."""
         try:
-            return self._client.get_model_version_by_alias(self.name, CHAMPION).version
+            return str(self._client.get_model_version_by_alias(self.name, CHAMPION).version)
         except MlflowException:  # no such model or no such alias
             return None
 
@@ -52,7 +52,7 @@ class Registry:
         """The version that carries these DVC hashes, None if none does."""
         for found in self._versions():
             if hashes.items() <= found.tags.items():
-                return found.version
+                return str(found.version)
         return None
 
     def standing(self, found: str, *, is_new: bool) -> Standing:
@@ -70,9 +70,10 @@ class Registry:
         uri = _log_model(run_id, params)
         _create_if_absent(self._client, self.name)
         made = self._client.create_model_version(self.name, uri, run_id=run_id, tags=tags)
-        self.check_parity(made.version)
-        self._client.set_registered_model_alias(self.name, CHALLENGER, made.version)
-        return made.version
+        number = str(made.version)
+        self.check_parity(number)
+        self._client.set_registered_model_alias(self.name, CHALLENGER, number)
+        return number
 
     def check_parity(self, number: str) -> None:
         """Load a version as a server would and hold its answers against the stage's model.
@@ -106,7 +107,7 @@ class Registry:
             found = self._client.get_model_version_by_alias(self.name, CHALLENGER)
         except MlflowException:
             return False
-        return found.version == number
+        return str(found.version) == number
 
     def _versions(self) -> list[ModelVersion]:
         return list(self._client.search_model_versions(f"name = '{self.name}'"))

@@ -4,6 +4,7 @@ One Prefect task a stage, made from dvc.yaml. DVC decides what has to run; this 
 why, watches, retries what may pass, and takes the result to the registry.
 """
 
+import sys
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows import dag
+from flows.group import lead
 from flows.lineage import dvc_tags, git_tags
 from flows.outside import sources_that_moved_on
 from flows.pipeline import Outcome, run_stage
@@ -129,3 +131,19 @@ def _take_to_registry(registry: Registry, summary: Summary, params: Params, run_
     if registry.champion() is None:
         registry.promote(made)
     summary.standing = registry.standing(made, is_new=found is None)
+
+
+def main(*, is_forced: bool) -> int:
+    """Run the flow as a program and return the exit status."""
+    lead()
+    state = retrain(is_forced=is_forced, return_state=True)
+    status = state.result(raise_on_failure=False)
+    if not isinstance(status, int):  # the flow itself broke; Prefect has shown where
+        return 1
+    if status:
+        print(f"wordmill: {state.message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(is_forced="--force" in sys.argv[1:]))

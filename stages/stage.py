@@ -124,7 +124,10 @@ def run(name: str, main: Callable[[Stage], str], *, description: str | None) -> 
     argparse.ArgumentParser(prog=f"python -m stages.{name}", description=description).parse_args()
     time_of_day = "" if _REPORT_VARIABLE in os.environ else "%(asctime)s "  # a flow has its own
     logging.basicConfig(
-        stream=sys.stdout, level=logging.INFO, format=f"{time_of_day}%(message)s", datefmt="%H:%M:%S"
+        stream=sys.stdout,
+        level=logging.INFO,
+        format=f"{time_of_day}%(message)s",
+        datefmt="%H:%M:%S",
     )
     for noisy in ("absl", "alembic", "httpx", "lightning", "lightning.pytorch"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

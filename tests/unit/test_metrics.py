@@ -15,7 +15,7 @@ from wordmill.models.lead import first_sentence
 from wordmill.models.ngram import KneserNey
 from wordmill.progress import Progress
 
-WORDS = "the miller grinds corn at dawn and sells flour by the river".split()
+WORDS = "the miller grinds corn at dawn and sells flour".split()  # noqa: SIM905
 
 
 def sentences(count, *, seed):
@@ -171,7 +171,7 @@ def test_batching_and_padding_change_nothing(small_model):
 
 
 def test_windows_give_every_later_token_context(small_model):
-    """By hand: from the second window on, each token is scored with at least T - stride before."""
+    """By hand: from the second window on, a token has at least T - stride before it."""
     documents = held_out([30], vocab_size=32)
     text = [0, *documents.ids[0], 0]
     wanted = 0.0

@@ -38,9 +38,7 @@ def model():
 
 def engine(model, tokenizer, *, batch_size=4, **changes):
     decoding = DECODING.model_copy(update=changes)
-    return Engine(
-        model, tokenizer, decoding=decoding, max_source_tokens=32, batch_size=batch_size
-    )
+    return Engine(model, tokenizer, decoding=decoding, max_source_tokens=32, batch_size=batch_size)
 
 
 def answers(engine, requests=REQUESTS):

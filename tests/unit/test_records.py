@@ -22,7 +22,9 @@ def test_equal_texts_have_equal_ids_and_others_do_not():
 
 
 def test_a_split_holds_its_share():
-    splits = [split_of(f"text {i}", validation_fraction=0.1, test_fraction=0.2) for i in range(5000)]
+    splits = [
+        split_of(f"text {i}", validation_fraction=0.1, test_fraction=0.2) for i in range(5000)
+    ]
     assert splits.count("test") / 5000 == pytest.approx(0.2, abs=0.02)
     assert splits.count("validation") / 5000 == pytest.approx(0.1, abs=0.02)
 

@@ -80,9 +80,7 @@ def test_packing_loses_no_token(tokenizer, tmp_path):
 def test_without_training_text_there_is_no_tokenizer(tmp_path):
     write_records(tmp_path, [("test", document("held out", source="s"))])
     with pytest.raises(DataError, match="no training text is left"):
-        train_tokenizer(
-            tmp_path, TokenizeParams(**SMALL_PARAMS["tokenize"]), context_tokens=64
-        )
+        train_tokenizer(tmp_path, TokenizeParams(**SMALL_PARAMS["tokenize"]), context_tokens=64)
 
 
 def test_a_tokenizer_learns_from_training_text_alone(tmp_path):
@@ -133,7 +131,9 @@ def test_labels_are_the_next_tokens():
 @pytest.mark.parametrize("batch_size", [1, 4, 7, 300])
 def test_every_block_is_seen_once_before_any_is_seen_again(batch_size):
     batches = blocks(batch_size=batch_size)
-    firsts = [int(x) for s in range(900 // batch_size + 1) for x in batches.at(s)["input_ids"][:, 0]]
+    firsts = [
+        int(x) for s in range(900 // batch_size + 1) for x in batches.at(s)["input_ids"][:, 0]
+    ]
     for epoch in range(len(firsts) // 100):
         assert sorted(firsts[epoch * 100 : epoch * 100 + 100]) == list(range(0, 1000, 10))
 

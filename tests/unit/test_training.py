@@ -152,7 +152,9 @@ def test_a_run_resumed_at_any_step_ends_the_same(tmp_path, at_step):
     straight = decoder()
     wanted = train(straight, tmp_path / "straight")
     with pytest.raises(KeyboardInterrupt):
-        train(decoder(), tmp_path / "cut", tracker=Tracker(at_step, interrupt), checkpoint_seconds=0)
+        train(
+            decoder(), tmp_path / "cut", tracker=Tracker(at_step, interrupt), checkpoint_seconds=0
+        )
     resumed, tracker = decoder(seed=1), Tracker()
     curves = train(resumed, tmp_path / "cut", tracker=tracker)
     assert_same(weights(straight), weights(resumed))
