@@ -1,5 +1,6 @@
 """What dvc.yaml says and what DVC thinks of it: the stages, what changed, what was made."""
 
+from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -31,18 +32,24 @@ def reasons_to_run(stage: str) -> list[str]:
     # Here and not above: help and checks need not wait for it.
     from dvc.repo import Repo
 
-    if stage not in _locked():
+    locked = _locked().get(stage)
+    if locked is None:
         return ["it has not run here before"]
     with Repo() as repo:
         status: dict[str, list[Any]] = repo.status([stage])
     reasons: list[str] = []
     for change in status.get(stage, []):
-        if isinstance(change, str):
+        if isinstance(change, str):  # «changed command» and the like
             reasons.append(change)
             continue
-        for what, changed in change.items():
-            side = "output" if what == "changed outs" else ""
-            reasons += [f"{side} {line}".strip() for line in _changes(changed)]
+        reasons += [
+            f"output {path} is {how}" for path, how in change.get("changed outs", {}).items()
+        ]
+        for path, how in change.get("changed deps", {}).items():
+            if isinstance(how, dict):  # a file of params: its keys
+                reasons += _changed_params(locked["params"][path], read_params(Path(path)), how)
+            else:
+                reasons.append(f"{path} is {how}")
     return reasons
 
 
@@ -56,11 +63,27 @@ def _locked() -> dict[str, Any]:
     return read_params(_LOCK)["stages"] if _LOCK.exists() else {}
 
 
-def _changes(changed: dict[str, Any]) -> list[str]:
+def _changed_params(
+    locked: dict[str, Any], values: dict[str, Any], keys: Iterable[str]
+) -> list[str]:
+    """Each changed value with what it was; DVC names the section alone."""
     lines: list[str] = []
-    for path, how in changed.items():
-        if isinstance(how, dict):  # a params file: its keys
-            lines += [f"{key} {state}" for key, state in how.items()]
-        else:
-            lines.append(f"{path} {how}")
+    for key in keys:
+        now: Any = values
+        for part in key.split("."):
+            now = now.get(part) if isinstance(now, dict) else None
+        before_by_key, now_by_key = _leaves(key, locked.get(key)), _leaves(key, now)
+        for leaf in sorted({*before_by_key, *now_by_key}):
+            before, after = before_by_key.get(leaf), now_by_key.get(leaf)
+            if before != after:
+                lines.append(f"{leaf} went from {before} to {after}")
     return lines
+
+
+def _leaves(key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {key: value}
+    found: dict[str, Any] = {}
+    for name, inner in value.items():
+        found |= _leaves(f"{key}.{name}", inner)
+    return found

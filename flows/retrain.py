@@ -72,7 +72,7 @@ def retrain(is_forced: bool = False) -> State[int]:
     summary.seconds = time.monotonic() - started_at
     print(summary.text())
     if summary.failed:
-        return Failed(message=summary.headline, data=summary.failed.exit_status)
+        return Failed(message=summary.headline, data=_shell_status(summary.failed))
     return Completed(message=summary.headline, data=0)
 
 
@@ -101,6 +101,11 @@ def _brought_up_to_date(params: Params, *, is_forced: bool) -> Summary:
         _link(tracking, summary, run_id)
         _take_to_registry(registry, summary, params, run_id)
     return summary
+
+
+def _shell_status(failed: Outcome) -> int:
+    """A stage killed by a signal leaves as a shell would say it: 128 and the signal's number."""
+    return failed.exit_status if failed.exit_status > 0 else 128 - failed.exit_status
 
 
 def _run(stage: str, forced_why: list[str], run_id: str) -> Outcome:

@@ -133,7 +133,7 @@ def test_a_finetune_param_reruns_its_stages_and_makes_a_challenger(project, firs
     done = retrain(project)
     write_params(project, SMALL_PARAMS)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"finetune +ran because .*finetune.lr modified", done.stdout)
+    assert re.search(r"finetune +ran because finetune.lr went from 0.01 to 0.005", done.stdout)
     assert re.search(r"pretrain +reused.*made by run [0-9a-f]{32}", done.stdout)
     assert "models:/small/2, registered, challenger; champion is version 1" in done.stdout
     done = run_in(project, "python", "-m", "flows.cli", "promote", "2")
