@@ -105,6 +105,15 @@ def small_texts(count: int, *, seed: int) -> list[str]:
     return [f"{sentence()} {sentence()} Note {i}." for i in range(count)]
 
 
+_prefect_home: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory):
+    """One home for the flows of a worker: a fresh one takes Prefect 10 s at each first start."""
+    _prefect_home.append(str(tmp_path_factory.mktemp("prefect")))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread_a_worker():
     torch.set_num_threads(1)  # small models gain nothing from more, and workers share the cores
@@ -145,7 +154,10 @@ def environment(**extra: str) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     # Folders of their own: another copy of the project may be installed in this environment.
-    return {**clean, "PATH": path, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1", **extra}
+    ours_again = {"PATH": path, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"}
+    if _prefect_home:
+        ours_again["PREFECT_HOME"] = _prefect_home[0]
+    return {**clean, **ours_again, **extra}
 
 
 def run_in(project: Path, *command: str, **extra: str) -> subprocess.CompletedProcess[str]:

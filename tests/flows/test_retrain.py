@@ -1,71 +1,18 @@
-"""The whole of it on a small corpus: flow, MLflow, registry, kills, failures."""
+"""The whole of it on a small corpus: flow, MLflow, registry, pages, failures."""
 
 import json
-import os
 import re
 import signal
+import socket
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
 from conftest import SMALL_PARAMS, environment, run_in, write_params
-
-from wordmill.models.folder import weights_digest
-
-QUERY = """
-import json, sys
-from flows import workspace
-workspace.enter()
-from mlflow import MlflowClient
-client = MlflowClient()
-runs = client.search_runs([client.get_experiment_by_name("wordmill").experiment_id])
-champion = str(client.get_model_version_by_alias("small", "champion").version)
-found = [
-    {"id": r.info.run_id, "name": r.info.run_name, "status": r.info.status, "tags": r.data.tags,
-     "metrics": r.data.metrics, "params": r.data.params,
-     "losses": [m.step for m in client.get_metric_history(r.info.run_id, "loss")]}
-    for r in runs
-]
-versions = [str(v.version) for v in client.search_model_versions("name = 'small'")]
-print(json.dumps({"runs": found, "champion": champion, "versions": sorted(versions)}))
-"""
-
-
-def retrain(project: Path) -> subprocess.CompletedProcess[str]:
-    return run_in(project, "python", "-m", "flows.cli", "retrain")
-
-
-def tracked(project: Path) -> dict:
-    done = run_in(project, "python", "-c", QUERY)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def processes_of(project: Path) -> dict[int, str]:
-    """Command lines of all processes that work in a project, by process id."""
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").resolve() == project.resolve():
-                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                found[int(process.name)] = command
-        except OSError:  # it has ended
-            continue
-    return {pid: command for pid, command in found.items() if command}  # a zombie has none
-
-
-def wait_for(condition, *, seconds: float):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"did not come true within {seconds} s")
+from running import processes_of, retrain, tracked, wait_for
 
 
 @pytest.fixture(scope="module")
-def project(make_project):
+def project(make_project, prefect_home):
     return make_project("retrain")
 
 
@@ -165,44 +112,40 @@ def test_bad_params_are_told_before_anything_starts(project):
     assert len(done.stderr.strip().splitlines()) == 2
 
 
-def start_and_kill(project: Path, sign: signal.Signals, *, victim: str) -> None:
-    """Start a retraining, kill the flow or who started it while it trains, and see all end."""
-    with (project / ".log").open("w") as log:
-        flow = subprocess.Popen(
-            ["python", "-m", "flows.cli", "retrain"],
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_ui_serves_both_pages_and_flows_use_its_server(project, first_run):
+    ports = [str(free_port()), str(free_port())]
+    with (project / ".ui.log").open("w") as log:
+        ui = subprocess.Popen(
+            [
+                "python",
+                "-m",
+                "flows.cli",
+                "ui",
+                "--mlflow-port",
+                ports[0],
+                "--prefect-port",
+                ports[1],
+            ],
             cwd=project,
             env=environment(),
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
         )
-    scratch = project / ".wordmill/scratch/pretrain"
-    wait_for(lambda: list(scratch.glob("*/mlflow-run")), seconds=120)
-    time.sleep(2)  # into the steps
-    inner = next(pid for pid, line in processes_of(project).items() if "flows.retrain" in line)
-    os.kill(flow.pid if victim == "command" else inner, sign)
-    assert flow.wait(90) != 0
-    wait_for(lambda: not processes_of(project), seconds=90)
-    assert not (project / "data/pretrain").exists()
-
-
-@pytest.mark.slow
-def test_killed_flows_leave_no_process_and_the_next_one_ends_the_same(make_project):
-    project = make_project("killed")
-    params = {**SMALL_PARAMS, "pretrain": {**SMALL_PARAMS["pretrain"], "steps": 1000}}
-    write_params(project, params)
-    start_and_kill(project, signal.SIGKILL, victim="command")
-    start_and_kill(project, signal.SIGKILL, victim="flow")
-    start_and_kill(project, signal.SIGTERM, victim="command")
+    wait_for(lambda: "Ctrl-C ends both" in (project / ".ui.log").read_text(), seconds=120)
+    assert all(f"http://127.0.0.1:{port}" in (project / ".ui.log").read_text() for port in ports)
+    taken = run_in(project, "python", "-m", "flows.cli", "ui", "--mlflow-port", ports[0])
+    assert taken.returncode == 2
+    assert f"port {ports[0]} is taken" in taken.stderr
     done = retrain(project)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "models:/small/1, registered, champion" in done.stdout
-    assert "resuming after step" in done.stdout + done.stderr
-    found = tracked(project)
-    assert {run["status"] for run in found["runs"]} <= {"FINISHED", "KILLED"}
-    trained = [run for run in found["runs"] if run["name"] == "pretrain"]
-    assert [run["losses"] for run in trained] == [list(range(2, 1001, 2))]  # once a step, one run
-    digest = weights_digest(project / "data/pretrain/model")
-    again = run_in(project, "dvc", "repro", "--force", "--single-item", "pretrain")
-    assert again.returncode == 0, again.stdout
-    assert weights_digest(project / "data/pretrain/model") == digest
+    assert "nothing new" in done.stdout
+    assert "temporary server" not in done.stdout + done.stderr
+    ui.send_signal(signal.SIGINT)
+    assert ui.wait(60) == 0
+    wait_for(lambda: not processes_of(project), seconds=30)
