@@ -1,11 +1,8 @@
 """Using the registry by hand: ask a version for a text, make a version champion."""
 
-import mlflow
-import pandas as pd
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
-from flows.registry import Registry
+from flows.registry import CHAMPION, Registry, answers_of
 from flows.workspace import only_flow
 from wordmill.errors import ParamsError
 
@@ -20,33 +17,23 @@ def ask(name: str, which: str, *, task: str, source: str) -> str:
         source: the text given.
 
     Raises:
-        ParamsError: there is no such version.
+        ParamsError: no version has that alias.
+        DataError: the version can't be loaded.
     """
+    if not which.isdigit() and Registry(MlflowClient(), name).holder_of(which) is None:
+        raise ParamsError(f"no version of {name} is '{which}'; `make run` makes a champion")
     address = f"models:/{name}/{which}" if which.isdigit() else f"models:/{name}@{which}"
-    try:
-        model = mlflow.pyfunc.load_model(address)
-    except MlflowException as error:
-        raise ParamsError(f"{address}: can't be loaded: {_first_line(error)}") from None
-    return model.predict(pd.DataFrame([{"task": task, "source": source}]))[0]
+    return answers_of(address, [{"task": task, "source": source}])["answers"][0]
 
 
 def promote(name: str, version: str) -> str:
     """Make a version champion and say what was before.
 
     Raises:
-        ParamsError: there is no such version.
+        ParamsError: there is no such version, or it was never tested.
     """
-    client = MlflowClient()
+    registry = Registry(MlflowClient(), name)
     with only_flow():
-        registry = Registry(client, name)
-        try:
-            client.get_model_version(name, version)
-        except MlflowException as error:
-            raise ParamsError(f"models:/{name}/{version}: {_first_line(error)}") from None
-        before = registry.champion()
+        before = registry.holder_of(CHAMPION)
         registry.promote(version)
     return f"champion of {name}: version {version} (was {before or 'none'})"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

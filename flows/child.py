@@ -7,9 +7,10 @@ from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import reproduce
+from dvc.stage.exceptions import MissingDataSource, StageCmdFailedError, StageFileDoesNotExistError
 
 from flows.group import lead
-from wordmill.errors import OutputError, TryAgainError
+from wordmill.errors import DataError, OutputError, TryAgainError
 
 
 def main(stage: str, *, is_forced: bool) -> int:
@@ -19,13 +20,23 @@ def main(stage: str, *, is_forced: bool) -> int:
     try:
         with Repo() as repo:
             reproduce(repo, stage, single_item=True, force=is_forced)
-    except LockError as error:
-        print(f"dvc: {error}", file=sys.stderr)
-        return TryAgainError.exit_status
     except DvcException as error:
-        print(f"dvc: {error.__cause__ or error}", file=sys.stderr)
-        return OutputError.exit_status
+        cause = error.__cause__ or error
+        print(f"dvc: {cause}", file=sys.stderr)
+        return _status(cause)
     return 0
+
+
+def _status(cause: BaseException) -> int:
+    match cause:
+        case LockError():
+            return TryAgainError.exit_status
+        case MissingDataSource() | StageFileDoesNotExistError():
+            return DataError.exit_status
+        case StageCmdFailedError():  # the stage has said why, or it is our own fault
+            return 1
+        case _:
+            return OutputError.exit_status
 
 
 if __name__ == "__main__":

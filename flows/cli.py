@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flows import workspace
-from flows.group import exit_on_sigterm, group
+from flows.group import GRACE_SECONDS, exit_on_sigterm, group
 from wordmill.errors import WordmillError
 from wordmill.tasks import TASKS
 
@@ -64,8 +64,10 @@ def _retrain(arguments: argparse.Namespace) -> int:
     _checked_params()
     # In a group of its own: Prefect's temporary server would outlive a flow that is killed.
     command = [sys.executable, "-m", "flows.retrain", *(["--force"] if arguments.force else [])]
-    with group(command, environment=dict(os.environ)) as flow:
-        return flow.wait()
+    # The flow may need one grace to end its stage, and then some to say so.
+    with group(command, environment=dict(os.environ), grace_seconds=2 * GRACE_SECONDS) as flow:
+        status = flow.wait()
+    return status if status >= 0 else 128 - status
 
 
 def _generate(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from wordmill.errors import ParamsError, TryAgainError
 from wordmill.params.section import read_params
 
 _DAG = Path("dvc.yaml")
@@ -28,15 +29,27 @@ def stages_in_order() -> list[str]:
 
 
 def reasons_to_run(stage: str) -> list[str]:
-    """Why DVC would run a stage now, in words; empty where it would not."""
+    """Why DVC would run a stage now, in words; empty where it would not.
+
+    Raises:
+        TryAgainError: something else holds DVC's lock.
+        ParamsError: dvc.yaml is wrong.
+    """
     # Here and not above: help and checks need not wait for it.
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
     from dvc.repo import Repo
 
     locked = _locked().get(stage)
     if locked is None:
         return ["it has not run here before"]
-    with Repo() as repo:
-        status: dict[str, list[Any]] = repo.status([stage])
+    try:
+        with Repo() as repo:
+            status: dict[str, list[Any]] = repo.status([stage])
+    except LockError as error:
+        raise TryAgainError(f"dvc: {error}") from None
+    except DvcException as error:
+        raise ParamsError(f"dvc: {error}") from None
     reasons: list[str] = []
     for change in status.get(stage, []):
         if isinstance(change, str):  # «changed command» and the like

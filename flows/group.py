@@ -1,9 +1,10 @@
 """Process groups that end with whoever started them.
 
 Retries and handlers do not cover a dead process: a flow that is killed would leave its
-server, DVC and the trainer behind. So each such child leads a process group, the starter ends
-the group when it is done with it, and the leader ends the group when the starter is gone:
-SIGTERM, on which training writes a checkpoint, and SIGKILL for what is left after a while.
+server, DVC and the trainer behind. So each such child leads a process group. The starter ends
+the group when it is done with it: SIGTERM, on which training writes a checkpoint, and SIGKILL
+for what is left after a while. The leader sends SIGTERM to the group when the starter is gone;
+a stage kills itself where that is not enough (stages/stage.py).
 """
 
 import os
@@ -17,6 +18,8 @@ from contextlib import contextmanager
 from typing import IO
 
 GRACE_SECONDS = 20.0
+# Read in the child: by the time it asks for its parent, the parent may be gone.
+_STARTER_VARIABLE = "WORDMILL_STARTER"
 _WATCH_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 
@@ -25,7 +28,11 @@ Child = subprocess.Popen[str]
 
 @contextmanager
 def group(
-    command: list[str], *, environment: dict[str, str], output: int | IO[str] | None = None
+    command: list[str],
+    *,
+    environment: dict[str, str],
+    output: int | IO[str] | None = None,
+    grace_seconds: float = GRACE_SECONDS,
 ) -> Generator[Child]:
     """Start a command as the leader of its own group; the group has ended when the block ends.
 
@@ -33,10 +40,11 @@ def group(
         command: the program, which calls `lead`.
         environment: of the program.
         output: where standard output and error go together; None leaves them as they are.
+        grace_seconds: time between SIGTERM and SIGKILL.
     """
     child = subprocess.Popen(
         command,
-        env=environment,
+        env={**environment, _STARTER_VARIABLE: str(os.getpid())},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT if output is not None else None,
@@ -47,41 +55,43 @@ def group(
     try:
         yield child
     finally:
-        _end(child)
+        _end(child, grace_seconds)
 
 
 def lead() -> None:
     """In the child: leave on SIGTERM without a traceback, and end with the starter."""
     exit_on_sigterm()
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(
+        target=_end_with, args=(int(os.environ[_STARTER_VARIABLE]),), daemon=True
+    ).start()
 
 
 def exit_on_sigterm() -> None:
-    """Leave on SIGTERM as on any exit: with every `finally`, with status 143."""
+    """Leave on SIGTERM, or when the terminal closes, as on any exit: with every `finally`."""
 
-    def leave(*_: object) -> None:
-        sys.exit(128 + signal.SIGTERM)
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
 
-    signal.signal(signal.SIGTERM, leave)
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, leave)
 
 
 def _end_with(starter: int) -> None:
     while os.getppid() == starter:
         time.sleep(_WATCH_SECONDS)
     os.killpg(0, signal.SIGTERM)
-    time.sleep(2 * GRACE_SECONDS)  # the leader may itself be ending a group
-    os.killpg(0, signal.SIGKILL)
 
 
-def _end(child: Child) -> None:
+def _end(child: Child, grace_seconds: float) -> None:
     for sign in (signal.SIGTERM, signal.SIGKILL):
-        _signal(child, sign)
-        deadline = time.monotonic() + GRACE_SECONDS
-        while _signal(child, 0):  # 0 only asks whether any process of the group is left
-            if time.monotonic() > deadline:
-                break
-            child.poll()
+        deadline = time.monotonic() + grace_seconds
+        is_left = _signal(child, sign)
+        while is_left and time.monotonic() < deadline:
+            child.poll()  # a leader that has ended counts until it is waited for
             time.sleep(_POLL_SECONDS)
+            is_left = _signal(child, 0)
+        if not is_left:
+            return
 
 
 def _signal(child: Child, sign: int) -> bool:

@@ -5,7 +5,7 @@ import subprocess
 from flows import dag
 
 # What a run itself writes in the tree: it does not make the code another.
-_WRITTEN_BY_RUNS = ("dvc.lock", "data")
+_WRITTEN_BY_RUNS = ("dvc.lock",)
 
 
 def git_tags() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Sources that DVC can't see: a hub, or the running interpreter. Did any of them move on?"""
+"""Sources outside of the folder that DVC watches: did the running interpreter move on?"""
 
 import json
 from pathlib import Path

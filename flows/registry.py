@@ -1,6 +1,7 @@
 """Registered versions: what is registered, whether it works, and which one is champion."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from wordmill.errors import DataError
+from wordmill.errors import DataError, ParamsError
 from wordmill.params.everything import Params
 
 CHAMPION = "champion"
@@ -20,100 +20,153 @@ CHALLENGER = "challenger"
 
 _MODEL_FOLDER = Path("data/finetune/model")
 _PREDICTIONS = Path("data/evaluate/predictions.jsonl")
-_NEEDED_TO_SERVE = ("mlflow", "numpy", "pandas", "torch", "tqdm", "transformers", "tokenizers")
 _NUM_PARITY_ROWS = 8
+_VERIFIED = {"wordmill.verified": "true"}
+
+# What a stored version imports: MLflow's own needs do not cover all of it.
+_NEEDED_TO_SERVE = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "ruamel.yaml",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "tqdm",
+    "transformers",
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Standing:
     """A version and the part it plays."""
 
     version: str
-    is_champion: bool
+    alias: str
+    """champion, challenger, or empty."""
     is_new: bool
     champion: str | None
     """The version that is champion now."""
+    run_id: str | None
+    """The pipeline's run that made it."""
 
 
 class Registry:
-    """The versions of one registered model. The caller holds the project's lock."""
+    """The versions of one registered model. Who changes them holds the project's lock."""
 
     def __init__(self, client: MlflowClient, name: str) -> None:
         self._client, self.name = client, name
 
-    def champion(self) -> str | None:
-        """The version that serves, None if there is none."""
+    def holder_of(self, alias: str) -> str | None:
+        """The version that has an alias, None if none has."""
         try:
-            return str(self._client.get_model_version_by_alias(self.name, CHAMPION).version)
-        except MlflowException:  # no such model or no such alias
-            return None
+            return str(self._client.get_model_version_by_alias(self.name, alias).version)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None  # no such model, or no such alias
+            raise
 
-    def version_of(self, hashes: dict[str, str]) -> str | None:
-        """The version that carries these DVC hashes, None if none does."""
-        for found in self._versions():
-            if hashes.items() <= found.tags.items():
+    def verified_version_of(self, hashes: dict[str, str]) -> str | None:
+        """The tested version that carries these DVC hashes, None if none does."""
+        wanted = (hashes | _VERIFIED).items()
+        for found in self._client.search_model_versions(f"name = '{self.name}'"):
+            if wanted <= found.tags.items():
                 return str(found.version)
         return None
 
-    def standing(self, found: str, *, is_new: bool) -> Standing:
+    def standing(self, number: str, *, is_new: bool) -> Standing:
         """The part that a version plays now."""
-        champion = self.champion()
-        return Standing(found, champion == found, is_new, champion)
+        champion, challenger = self.holder_of(CHAMPION), self.holder_of(CHALLENGER)
+        alias = {champion: CHAMPION, challenger: CHALLENGER}.get(number, "")
+        run_id = self._client.get_model_version(self.name, number).run_id
+        return Standing(
+            version=number, alias=alias, is_new=is_new, champion=champion, run_id=run_id
+        )
 
     def register(self, run_id: str, params: Params, tags: dict[str, str]) -> str:
         """Register the finetuned model as a new version, made by `run_id`, and test it.
 
         Raises:
-            DataError: the version, loaded back in a fresh process, does not answer as the
-                stage's model does; it stays without an alias.
+            DataError: the version does not answer as the stage's model does; it stays without
+                an alias.
         """
         uri = _log_model(run_id, params)
         _create_if_absent(self._client, self.name)
         made = self._client.create_model_version(self.name, uri, run_id=run_id, tags=tags)
         number = str(made.version)
-        self.check_parity(number)
+        self._verify(number)
+        for tag, value in _VERIFIED.items():
+            self._client.set_model_version_tag(self.name, number, tag, value)
         self._client.set_registered_model_alias(self.name, CHALLENGER, number)
         return number
 
-    def check_parity(self, number: str) -> None:
-        """Load a version as a server would and hold its answers against the stage's model.
+    def promote(self, number: str) -> None:
+        """Make a tested version champion.
 
         Raises:
-            DataError: it can't be loaded, or an answer differs.
+            ParamsError: there is no such version, or it was never tested.
         """
-        command = [sys.executable, "-m", "flows.parity", f"models:/{self.name}/{number}"]
-        done = subprocess.run(
-            [*command, str(_MODEL_FOLDER)],
-            input=json.dumps(parity_rows()),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise DataError(
-                f"version {number} of {self.name} was registered, but does not answer as the"
-                f" stage's model does and gets no alias: {last}"
+        try:
+            found = self._client.get_model_version(self.name, number)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise ParamsError(f"{self.name} has no version {number}") from None
+        if not _VERIFIED.items() <= found.tags.items():
+            raise ParamsError(
+                f"version {number} of {self.name} did not answer as its stage's model did, so it"
+                " can't be champion; `wordmill retrain` registers it again"
             )
-
-    def promote(self, number: str) -> None:
-        """Make a version champion."""
         self._client.set_registered_model_alias(self.name, CHAMPION, number)
-        if self._is_challenger(number):
+        if self.holder_of(CHALLENGER) == number:
             self._client.delete_registered_model_alias(self.name, CHALLENGER)
 
-    def _is_challenger(self, number: str) -> bool:
-        try:
-            found = self._client.get_model_version_by_alias(self.name, CHALLENGER)
-        except MlflowException:
-            return False
-        return str(found.version) == number
+    def _verify(self, number: str) -> None:
+        rows = _parity_rows()
+        found = answers_of(f"models:/{self.name}/{number}", rows)
+        wanted = answers_of(str(_MODEL_FOLDER), rows, settings=found["settings"])
+        pairs = zip(found["answers"], wanted["answers"], strict=True)
+        if differing := [i for i, (a, b) in enumerate(pairs) if a != b]:
+            raise DataError(
+                f"version {number} of {self.name} gets no alias: {len(differing)} of {len(rows)}"
+                f" answers differ from the stage's model, row {differing[0]} first"
+            )
 
-    def _versions(self) -> list[ModelVersion]:
-        return list(self._client.search_model_versions(f"name = '{self.name}'"))
+
+def answers_of(
+    which: str, rows: list[dict[str, str]], *, settings: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Ask a version or a folder, in a process of its own.
+
+    Args:
+        which: `models:/NAME/VERSION`, `models:/NAME@ALIAS`, or a folder.
+        rows: each with `task` and `source`.
+        settings: of a folder's engine.
+
+    Raises:
+        DataError: it can't be loaded or does not answer.
+    """
+    program = Path("flows/answers.py").resolve()
+    is_version = which.startswith("models:/")
+    place = Path("/") if is_version else Path.cwd()  # a version brings its own code
+    path = os.environ.get("PYTHONPATH", "") if is_version else str(Path.cwd())
+    done = subprocess.run(
+        [sys.executable, "-P", str(program), which],
+        input=json.dumps({"rows": rows, "settings": settings}),
+        cwd=place if is_version else None,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise DataError(f"{which} does not answer: {last}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def parity_rows() -> list[dict[str, str]]:
+def _parity_rows() -> list[dict[str, str]]:
     """A few held-out requests."""
     lines = _PREDICTIONS.read_text(encoding="utf-8").splitlines()[:_NUM_PARITY_ROWS]
     rows = map(json.loads, lines)
@@ -123,7 +176,9 @@ def parity_rows() -> list[dict[str, str]]:
 def _create_if_absent(client: MlflowClient, name: str) -> None:
     try:
         client.get_registered_model(name)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         client.create_registered_model(name)
 
 
@@ -147,9 +202,14 @@ def _log_model(run_id: str, params: Params) -> str:
             artifacts={"model": str(_MODEL_FOLDER)},
             code_paths=["wordmill"],
             signature=ModelSignature(inputs=inputs, outputs=outputs),
-            input_example=parity_rows()[:1],
-            pip_requirements=[f"{name}=={version(name)}" for name in _NEEDED_TO_SERVE],
+            input_example=_parity_rows()[:1],
+            pip_requirements=[f"{name}=={_public_version(name)}" for name in _NEEDED_TO_SERVE],
             model_config=config,
         ).model_uri
     finally:
         mlflow.end_run()
+
+
+def _public_version(package: str) -> str:
+    """The version without its local part: no registry carries `+cpu`."""
+    return version(package).partition("+")[0]

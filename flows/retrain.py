@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+from mlflow.exceptions import MlflowException
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
@@ -18,11 +19,11 @@ from flows.group import lead
 from flows.lineage import dvc_tags, git_tags
 from flows.outside import sources_that_moved_on
 from flows.pipeline import Outcome, run_stage
-from flows.registry import Registry
+from flows.registry import CHAMPION, Registry
 from flows.summary import Summary
 from flows.tracking import Tracking
 from flows.workspace import PARAMS, only_flow
-from wordmill.errors import WordmillError
+from wordmill.errors import TryAgainError, WordmillError
 from wordmill.params.everything import Params
 from wordmill.params.section import parse_params, read_params
 
@@ -69,6 +70,9 @@ def retrain(is_forced: bool = False) -> State[int]:
             summary = _brought_up_to_date(params, is_forced=is_forced)
     except WordmillError as error:
         return Failed(message=str(error), data=error.exit_status)
+    except MlflowException as error:
+        message = f"MLflow does not answer: {str(error).partition(chr(10))[0]}"
+        return Failed(message=message, data=TryAgainError.exit_status)
     summary.seconds = time.monotonic() - started_at
     print(summary.text())
     if summary.failed:
@@ -86,8 +90,8 @@ def _brought_up_to_date(params: Params, *, is_forced: bool) -> Summary:
     why = {stage: list(_FORCED) for stage in stages} if is_forced else {}
     why["ingest"] = why.get("ingest", []) + sources_that_moved_on(params.ingest)
     has_work = any(why.values()) or any(dag.reasons_to_run(stage) for stage in stages)
-    known = None if has_work else registry.version_of(dvc_tags())
-    if known:
+    known = None if has_work else registry.verified_version_of(dvc_tags())
+    if known and registry.holder_of(CHAMPION):
         summary.standing = registry.standing(known, is_new=False)
         return summary
     tags = {**git_tags(), "prefect.flow_run": str(flow_run.id)}
@@ -99,7 +103,7 @@ def _brought_up_to_date(params: Params, *, is_forced: bool) -> Summary:
                 tracking.fail(run_id)
                 return summary
         _link(tracking, summary, run_id)
-        _take_to_registry(registry, summary, params, run_id)
+        _take_to_registry(registry, summary, params, run_id, tags)
     return summary
 
 
@@ -128,12 +132,14 @@ def _link(tracking: Tracking, summary: Summary, run_id: str) -> None:
     tracking.tag(run_id, tags)
 
 
-def _take_to_registry(registry: Registry, summary: Summary, params: Params, run_id: str) -> None:
+def _take_to_registry(
+    registry: Registry, summary: Summary, params: Params, run_id: str, tags: dict[str, str]
+) -> None:
     """Register what was made, once; where there is no champion yet, it becomes that."""
     hashes = dvc_tags()
-    found = registry.version_of(hashes)
-    made = found or registry.register(run_id, params, {**hashes, **git_tags()})
-    if registry.champion() is None:
+    found = registry.verified_version_of(hashes)
+    made = found or registry.register(run_id, params, {**tags, **hashes})
+    if registry.holder_of(CHAMPION) is None:
         registry.promote(made)
     summary.standing = registry.standing(made, is_new=found is None)
 

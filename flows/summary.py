@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.pipeline import Outcome
-from flows.registry import Standing
+from flows.registry import CHAMPION, Standing
 from wordmill.report.markdown import score_table
 
 _EVALUATION = Path("data/evaluate")
@@ -76,18 +76,19 @@ class Summary:
             f"report       {_EVALUATION}/report.md",
             f"predictions  {_EVALUATION}/predictions.jsonl",
         ]
-        if self.pipeline_run:
-            lines.append(f"MLflow run   {self.pipeline_run}")
+        if run := self.pipeline_run or (self.standing and self.standing.run_id):
+            lines.append(f"MLflow run   {run}")
         return "\n".join([*lines, f"model        {self._standing()}"])
 
     def _standing(self) -> str:
         assert self.standing is not None
         made = self.standing
         name = f"models:/{self.model}/{made.version}"
-        new = "registered" if made.is_new else "registered before"
-        if made.is_champion:
-            return f"{name}, {new}, champion"
-        return f"{name}, {new}, challenger; champion is version {made.champion}"
+        parts = [name, "registered" if made.is_new else "registered before"]
+        if made.alias:
+            parts.append(made.alias)
+        told = ", ".join(parts)
+        return told if made.alias == CHAMPION else f"{told}; champion is version {made.champion}"
 
     def _next_steps(self) -> str:
         steps = [
@@ -95,7 +96,7 @@ class Summary:
             "make ui                    look at runs, curves and versions",
             "dvc metrics show           the figures, for diffing between commits",
         ]
-        if self.standing and not self.standing.is_champion:
+        if self.standing and self.standing.alias != CHAMPION:
             steps.insert(0, f"wordmill promote {self.standing.version:10}make it champion")
         return "Next (in .venv/bin):\n" + "\n".join(f"  {step}" for step in steps)
 

@@ -9,7 +9,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from flows.workspace import EXPERIMENT, artifact_root
+from flows.workspace import artifact_root
 
 _WORKSPACE_TAG = "wordmill.workspace"
 
@@ -23,11 +23,12 @@ class Tracking:
 
     def __init__(self) -> None:
         self.client = MlflowClient()
-        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        name = os.environ["MLFLOW_EXPERIMENT_NAME"]
+        experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
             is_embedded = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
             place = artifact_root() if is_embedded else None
-            self.experiment_id = self.client.create_experiment(EXPERIMENT, artifact_location=place)
+            self.experiment_id = self.client.create_experiment(name, artifact_location=place)
         else:
             self.experiment_id = experiment.experiment_id
 
@@ -39,6 +40,9 @@ class Tracking:
         run_id = run.info.run_id
         try:
             yield run_id
+        except Exception:
+            self.client.set_terminated(run_id, "FAILED")
+            raise
         except BaseException:
             self.client.set_terminated(run_id, "KILLED")
             raise
@@ -50,13 +54,10 @@ class Tracking:
         self.client.set_terminated(run_id, "FAILED")
 
     def close_left_behind(self) -> int:
-        """End runs that a killed flow of this project left RUNNING; returns how many."""
+        """End runs of this project, stages' too, that a kill left RUNNING; returns how many."""
         mine = f"tags.`{_WORKSPACE_TAG}` = '{Path.cwd()}' and attributes.status = 'RUNNING'"
         left = self._search(mine)
         for run in left:
-            children = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
-            for child in self._search(f"{children} and attributes.status = 'RUNNING'"):
-                self.client.set_terminated(child.info.run_id, "KILLED")
             self.client.set_terminated(run.info.run_id, "KILLED")
         return len(left)
 

@@ -7,8 +7,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 
-from flows.workspace import announced_ui, artifact_root
+from flows.workspace import STATE, announced_ui, artifact_root
 from wordmill.errors import ParamsError, TryAgainError
 
 _HOST = "127.0.0.1"
@@ -21,62 +23,59 @@ def serve(*, mlflow_port: int, prefect_port: int) -> int:
 
     Raises:
         ParamsError: a port is taken.
-        TryAgainError: a server did not start.
+        TryAgainError: a server did not start, or ended.
     """
-    for name, port in (("mlflow", mlflow_port), ("prefect", prefect_port)):
+    ports = {"mlflow": mlflow_port, "prefect": prefect_port}
+    for name, port in ports.items():
         if _is_taken(port):
             raise ParamsError(f"port {port} is taken; choose another with --{name}-port")
-    servers = [
-        _start(
-            "-m",
-            "mlflow",
-            "server",
-            "--host",
-            _HOST,
-            "--port",
-            str(mlflow_port),
-            "--backend-store-uri",
-            os.environ["MLFLOW_TRACKING_URI"],
-            "--default-artifact-root",
-            artifact_root(),
+    pages = {name: f"http://{_HOST}:{port}" for name, port in ports.items()}
+    with ExitStack() as running:
+        servers = {name: running.enter_context(_server(name, port)) for name, port in ports.items()}
+        try:
+            _await(pages, servers)
+            with announced_ui(prefect_api=f"{pages['prefect']}/api"):
+                for name, address in pages.items():
+                    print(f"{name:8} {address}")
+                print("Ctrl-C ends both.", flush=True)
+                while all(server.poll() is None for server in servers.values()):
+                    time.sleep(_POLL_SECONDS)
+        except KeyboardInterrupt:
+            return 0
+    raise TryAgainError(f"one of the two servers has ended; see {STATE}/*.log")
+
+
+@contextmanager
+def _server(name: str, port: int) -> Generator["subprocess.Popen[bytes]"]:
+    arguments = {
+        "mlflow": (
+            *("server", "--host", _HOST, "--port", str(port)),
+            *("--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"]),
+            *("--default-artifact-root", artifact_root()),
         ),
-        _start("-m", "prefect", "server", "start", "--host", _HOST, "--port", str(prefect_port)),
-    ]
-    pages = {"MLflow": f"http://{_HOST}:{mlflow_port}", "Prefect": f"http://{_HOST}:{prefect_port}"}
+        "prefect": ("server", "start", "--host", _HOST, "--port", str(port)),
+    }
+    STATE.mkdir(exist_ok=True)
+    with (STATE / f"{name}.log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", name, *arguments[name]],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for this process, which ends both in order
+        )
     try:
-        _await(pages, servers)
-        with announced_ui(prefect_api=f"{pages['Prefect']}/api"):
-            for name, address in pages.items():
-                print(f"{name:8} {address}")
-            print("Ctrl-C ends both.", flush=True)
-            while all(server.poll() is None for server in servers):
-                time.sleep(_POLL_SECONDS)
-        raise TryAgainError("one of the two servers has ended; start them again")
-    except KeyboardInterrupt:
-        return 0
+        yield server
     finally:
-        for server in servers:
-            server.terminate()
-        for server in servers:
-            server.wait()
+        server.terminate()
+        server.wait()
 
 
-def _start(*arguments: str) -> "subprocess.Popen[bytes]":
-    # In a session of its own: Ctrl-C is for this process, which then ends both in order.
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def _await(pages: dict[str, str], servers: "list[subprocess.Popen[bytes]]") -> None:
+def _await(pages: dict[str, str], servers: "dict[str, subprocess.Popen[bytes]]") -> None:
     deadline = time.monotonic() + _START_SECONDS
     for name, address in pages.items():
         while not _answers(address):
-            if time.monotonic() > deadline or any(s.poll() is not None for s in servers):
-                raise TryAgainError(f"the {name} server did not start")
+            if time.monotonic() > deadline or servers[name].poll() is not None:
+                raise TryAgainError(f"the {name} server did not start; see {STATE}/{name}.log")
             time.sleep(_POLL_SECONDS)
 
 

@@ -1,7 +1,6 @@
 """Where a project lies and what its tools are told: one place for every address.
 
-Whatever the user has set in the environment stands; the rest is kept inside the project, so
-that a clone leaves nothing elsewhere on the machine.
+Whatever the user has set in the environment stands; the rest is kept inside the project.
 """
 
 import fcntl
@@ -15,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wordmill.errors import ParamsError, TryAgainError
+from wordmill.files import replaced_file
 
 PARAMS = Path("params.yaml")
 STATE = Path(".wordmill")
-EXPERIMENT = "wordmill"
 
 _UI_ADDRESSES = STATE / "ui.json"
 _HEALTH_SECONDS = 1.0
@@ -35,7 +34,7 @@ def enter() -> None:
     root = Path.cwd()
     settings = {
         "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db",
-        "MLFLOW_EXPERIMENT_NAME": EXPERIMENT,
+        "MLFLOW_EXPERIMENT_NAME": "wordmill",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "PREFECT_HOME": str(root / ".prefect"),
@@ -83,8 +82,8 @@ def only_flow() -> Generator[None]:
 @contextmanager
 def announced_ui(*, prefect_api: str) -> Generator[None]:
     """Let flows find the Prefect server while it runs: they need not start one of their own."""
-    STATE.mkdir(exist_ok=True)
-    _UI_ADDRESSES.write_text(json.dumps({"prefect_api": prefect_api}))
+    with replaced_file(_UI_ADDRESSES) as partial:
+        partial.write_text(json.dumps({"prefect_api": prefect_api}))
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ import json
 from stages.stage import Stage, run
 from wordmill.data.cleaning import Cleaning, Dropped
 from wordmill.data.records import write_records
+from wordmill.files import write_json
 from wordmill.params.clean import CleanParams
 from wordmill.progress import Progress
 
@@ -25,7 +26,7 @@ def main(stage: Stage) -> str:
         cleaning = Cleaning(source, params, on_drop=write_down, progress=progress)
         write_records(folder, cleaning.records())
         report = cleaning.report()
-        (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+        write_json(folder / "report.json", report)
     kept = {kind: sum(split["kept"] for split in report[kind].values()) for kind in report}
     read = {kind: sum(split["read"] for split in report[kind].values()) for kind in report}
     return ", ".join(f"kept {kept[kind]:,} of {read[kind]:,} {kind}" for kind in report)

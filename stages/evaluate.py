@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from stages.stage import Stage, run
 from stages.tracking import stage_run
 from wordmill.data.records import Document, Pair, read_records
 from wordmill.errors import DataError
+from wordmill.files import write_json
 from wordmill.metrics.evaluation import Comparison, plain_values
 from wordmill.models.folder import load_model, load_tokenizer
 from wordmill.params.evaluate import EvaluateParams
@@ -27,8 +27,8 @@ def main(stage: Stage) -> str:
         record = comparison.record(documents, pairs, predictions)
         metrics = {"documents": plain_values(documents), "pairs": plain_values(pairs)}
         with stage.output_folder() as folder:
-            _write_json(folder / "metrics.json", metrics)
-            _write_json(folder / "scores.json", record)
+            write_json(folder / "metrics.json", metrics)
+            write_json(folder / "scores.json", record)
             _write_predictions(folder / "predictions.jsonl", comparison.pairs, predictions)
             (folder / "report.md").write_text(report(record), encoding="utf-8")
         tracked.log(_flat(metrics), step=0)
@@ -63,10 +63,6 @@ def _comparison(stage: Stage, params: EvaluateParams) -> Comparison:
         seed=stage.seed,
         **stage.progress,
     )
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _write_predictions(path: Path, pairs: list[Pair], predictions: dict[str, list[str]]) -> None:

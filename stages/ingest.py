@@ -1,19 +1,16 @@
 """Read every source into documents and pairs, split by content hash."""
 
-import json
-from pathlib import Path
-
-from stages.stage import PARAMS, Stage, run
+from stages.stage import Stage, run
 from wordmill.data.records import write_records
 from wordmill.data.sources import Ingestion
-from wordmill.params.everything import Params
-from wordmill.params.section import parse_params, read_params
+from wordmill.files import write_json
+from wordmill.params.ingest import IngestParams
 from wordmill.progress import Progress
 
 
 def main(stage: Stage) -> str:
-    """Write data/ingest. All of params.yaml is checked here, before anything long runs."""
-    params = parse_params(Params, read_params(PARAMS), file=PARAMS).ingest
+    """Write data/ingest: documents, pairs, and a record of the sources."""
+    params = stage.section("ingest", IngestParams)
     with (
         stage.output_folder() as folder,
         Progress("ingest", unit="record", **stage.progress) as progress,
@@ -21,15 +18,11 @@ def main(stage: Stage) -> str:
         ingestion = Ingestion(params, progress=progress)
         write_records(folder, ingestion.records())
         report = ingestion.report()
-        _write_json(folder / "sources.json", report)
+        write_json(folder / "sources.json", report)
     documents, pairs = (
         sum(source.get(kind, 0) for source in report["sources"]) for kind in ("documents", "pairs")
     )
     return f"{documents:,} documents and {pairs:,} pairs from {len(params.sources)} source(s)"
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ take its lock for stale and start a second one.
 
 import argparse
 import fcntl
+import importlib
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,26 +50,21 @@ class Stage:
         self.name = name
         self.output = Path("data") / name
         self.report: dict[str, Any] = {"stage": name, "status": "failed"}
-        self._values = read_params(PARAMS)
+        # Not an import statement: all of params.yaml is checked before any stage works, but the
+        # shape of other stages' sections is no input of this one, and must not rerun it.
+        everything = importlib.import_module("wordmill.params.everything")
+        self._params = parse_params(everything.Params, read_params(PARAMS), file=PARAMS)
+        self.seed: int = self._params.seed
 
     def section(self, name: str, shape: type[S]) -> S:
-        """A section of params.yaml, checked.
-
-        Raises:
-            ParamsError: with a line for each problem in it.
-        """
-        values = {name: self._values.get(name)} if name in self._values else {}
-        holder = type("OneSection", (Section,), {"__annotations__": {name: shape}})
-        return getattr(parse_params(holder, values, file=PARAMS), name)
+        """A section of params.yaml."""
+        found = getattr(self._params, name)
+        assert isinstance(found, shape)
+        return found
 
     def value(self, section: str, key: str) -> Any:
-        """One value of another stage's section, which that stage has checked."""
-        return self._values[section][key]
-
-    @property
-    def seed(self) -> int:
-        """Where all randomness starts."""
-        return self._values["seed"]
+        """One value of another stage's section."""
+        return getattr(getattr(self._params, section), key)
 
     def input(self, name: str) -> Path:
         """The folder that stage `name` made.
@@ -86,6 +83,7 @@ class Stage:
         with replaced_folder(self.output) as folder:
             yield folder
 
+    @cached_property
     def scratch(self) -> Path:
         """Where this stage keeps checkpoints: a folder for each set of inputs and code."""
         return self._scratch_root / inputs_key(self.name)
@@ -97,7 +95,7 @@ class Stage:
     def show(self, line: str) -> None:
         """Show a progress line: in place on a terminal, else marked, for a log to keep."""
         if sys.stdout.isatty():
-            print(f"\r\x1b[K{line}", end="", flush=True)
+            print(f"\r\x1b[K{line}", end="\n" if "100%" in line else "", flush=True)
         else:
             print(f"{_PROGRESS_MARK}{line}", flush=True)
 
@@ -181,7 +179,8 @@ def _end_with_parent() -> None:
     parent = os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        # DVC starts a stage in its own group: a parent of another group has taken in an orphan.
+        while os.getppid() == parent and os.getpgid(parent) == os.getpgrp():
             time.sleep(_WATCH_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_GRACE_SECONDS)

@@ -1,8 +1,7 @@
 """Train the tokenizer on cleaned training text and pack every split into token files."""
 
-import json
-
 from stages.stage import Stage, run
+from wordmill.files import write_json
 from wordmill.params.tokenize import TokenizeParams
 from wordmill.progress import Progress
 from wordmill.tokens.packing import pack, train_tokenizer
@@ -20,7 +19,7 @@ def main(stage: Stage) -> str:
     ):
         tokenizer.save_pretrained(folder / "tokenizer")
         report = pack(records, folder, tokenizer, params, progress=progress)
-        (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+        write_json(folder / "report.json", report)
     train = report["documents"]["train"]
     return (
         f"{report['vocab_size']:,} entries, {train['tokens']:,} training tokens"

@@ -4,6 +4,7 @@ On where a tracking address is given (MLFLOW_TRACKING_URI; the flow gives one), 
 stage that is killed and resumed goes on in the run it began, and logs no step twice.
 """
 
+import logging
 import os
 import time
 from collections.abc import Generator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.inputs import dvc_hash
 from stages.stage import Stage
-from wordmill.errors import TryAgainError, WordmillError
+from wordmill.errors import TryAgainError
 from wordmill.files import replaced_file
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 # One batch of 1,000 metrics takes SQLite as long as twenty single ones.
 _FLUSH_SECONDS = 2.0
 _FLUSH_METRICS = 500
+_MOST_IN_A_BATCH = 1000  # MLflow's own limit
+
+log = logging.getLogger("stages")
 
 
 class StageRun:
@@ -58,14 +62,27 @@ class MlflowRun(StageRun):
             self.flush()
 
     def flush(self) -> None:
-        if self._waiting:
-            self._client.log_batch(self._run_id, metrics=self._waiting)
-            self._waiting = []
+        """Send what was taken; where the server is away, keep it and warn: training goes on."""
+        from mlflow.exceptions import MlflowException
+
         self._flushed_at = time.monotonic()
+        try:
+            for start in range(0, len(self._waiting), _MOST_IN_A_BATCH):
+                batch = self._waiting[start : start + _MOST_IN_A_BATCH]
+                self._client.log_batch(self._run_id, metrics=batch)
+        except MlflowException as error:
+            log.warning("MLflow does not take metrics, they are kept: %s", first_line(error))
+            return
+        self._waiting = []
 
     def made(self, output: Path) -> None:
         self.flush()
         self._client.set_tag(self._run_id, "wordmill.output", dvc_hash(output))
+
+    def end(self, status: str) -> None:
+        """Send what is left and end the run."""
+        self.flush()
+        self._client.set_terminated(self._run_id, status)
 
     def _newest_steps(self) -> dict[str, int]:
         names = self._client.get_run(self._run_id).data.metrics
@@ -77,6 +94,8 @@ class MlflowRun(StageRun):
 def stage_run(stage: Stage, params: dict[str, Any]) -> Generator[StageRun]:
     """Yield the run of a stage, resumed where its scratch folder knows of one.
 
+    When the block ends well the output is in its place, and the scratch folder is emptied.
+
     Args:
         stage: the stage that runs.
         params: logged as the run's params.
@@ -86,46 +105,52 @@ def stage_run(stage: Stage, params: dict[str, Any]) -> Generator[StageRun]:
     """
     if "MLFLOW_TRACKING_URI" not in os.environ:
         yield StageRun()
-        return
-    # Here and not above: it takes 2 s, and a stage may run without it.
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
+    else:
+        # Here and not above: it takes 2 s, and a stage may run without it.
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
 
-    try:
-        client = MlflowClient()
-        run_id = _begun_run(client, stage, params)
-        stage.report["run_id"] = run_id
-        run = MlflowRun(client, run_id)
-    except MlflowException as error:
-        where = os.environ["MLFLOW_TRACKING_URI"]
-        raise TryAgainError(f"MLflow at {where} does not answer: {error.message}") from None
+        try:
+            client = MlflowClient()
+            stage.report["run_id"] = _begun_run(client, stage, params)
+            with _ended(MlflowRun(client, stage.report["run_id"])) as run:
+                yield run
+        except MlflowException as error:
+            where = os.environ["MLFLOW_TRACKING_URI"]
+            raise TryAgainError(f"MLflow at {where} does not answer: {first_line(error)}") from None
+    stage.clear_scratch()
+
+
+@contextmanager
+def _ended(run: MlflowRun) -> Generator[MlflowRun]:
     try:
         yield run
-    except WordmillError as error:
-        run.flush()
-        status = "KILLED" if isinstance(error, TryAgainError) else "FAILED"
-        client.set_terminated(run_id, status)
+    except TryAgainError:
+        run.end("KILLED")
+        raise
+    except Exception:
+        run.end("FAILED")
         raise
     except BaseException:
-        client.set_terminated(run_id, "KILLED")
+        run.end("KILLED")
         raise
-    run.flush()
-    client.set_terminated(run_id, "FINISHED")
+    run.end("FINISHED")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message."""
+    return str(error).partition("\n")[0]
 
 
 def _begun_run(client: "MlflowClient", stage: Stage, params: dict[str, Any]) -> str:
-    tags = {"wordmill.stage": stage.name}
-    if parent := os.environ.get("WORDMILL_PARENT_RUN"):
-        tags["mlflow.parentRunId"] = parent
-    remembered = stage.scratch() / "mlflow-run"
-    if remembered.exists():
-        run_id = remembered.read_text()
-        client.update_run(run_id, status="RUNNING")
-        for key, value in tags.items():
-            client.set_tag(run_id, key, value)
-        return run_id
     from mlflow.entities import Param
 
+    tags = {"wordmill.stage": stage.name, "wordmill.workspace": str(Path.cwd())}
+    if parent := os.environ.get("WORDMILL_PARENT_RUN"):
+        tags["mlflow.parentRunId"] = parent
+    remembered = stage.scratch / "mlflow-run"
+    if remembered.exists() and _is_taken_up(client, remembered.read_text(), tags):
+        return remembered.read_text()
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "wordmill")
     experiment = client.get_experiment_by_name(name)
     experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
@@ -134,3 +159,20 @@ def _begun_run(client: "MlflowClient", stage: Stage, params: dict[str, Any]) -> 
     with replaced_file(remembered) as partial:
         partial.write_text(run_id)
     return run_id
+
+
+def _is_taken_up(client: "MlflowClient", run_id: str, tags: dict[str, str]) -> bool:
+    """Open a run again, False if the store has it no more."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if client.get_run(run_id).info.lifecycle_stage != "active":
+            return False
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    client.update_run(run_id, status="RUNNING")
+    for key, value in tags.items():
+        client.set_tag(run_id, key, value)
+    return True

@@ -30,7 +30,7 @@ def train_and_save(
             train=train,
             validation=validation,
             seed=stage.seed,
-            scratch=stage.scratch(),
+            scratch=stage.scratch,
             name=stage.name,
             tracker=tracker,
             **stage.progress,
@@ -39,5 +39,4 @@ def train_and_save(
             save_model(folder / "model", model, tokenizer)
             curves.write(folder)
         tracker.made(stage.output)
-    stage.clear_scratch()
     return f"{model.num_parameters():,} parameters, {params.steps} steps, {curves.summary()}"

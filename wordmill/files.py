@@ -5,6 +5,7 @@ complete, so that a kill at any moment leaves the old one or the new one, never 
 """
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Generator
@@ -26,7 +27,9 @@ def replaced_folder(path: Path) -> Generator[Path]:
     partial = path.with_name(f".{path.name}.partial")
     replaced = path.with_name(f".{path.name}.replaced")
     with _write_errors_named(path):
-        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+        if replaced.exists() and not path.exists():  # killed between the two renames
+            replaced.rename(path)
+        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
             yield partial
@@ -34,6 +37,10 @@ def replaced_folder(path: Path) -> Generator[Path]:
             if path.exists():
                 path.rename(replaced)
             partial.rename(path)
+        except BaseException:
+            if replaced.exists() and not path.exists():
+                replaced.rename(path)
+            raise
         finally:
             for leftover in (partial, replaced):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -56,6 +63,12 @@ def replaced_file(path: Path) -> Generator[Path]:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as JSON that a person can read."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 @contextmanager

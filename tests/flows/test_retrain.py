@@ -73,45 +73,6 @@ def test_a_second_run_finds_nothing_to_do(project, first_run):
     assert tracked(project)["versions"] == ["1"]
 
 
-@pytest.mark.slow
-def test_a_finetune_param_reruns_its_stages_and_makes_a_challenger(project, first_run):
-    changed = {**SMALL_PARAMS, "finetune": {**SMALL_PARAMS["finetune"], "lr": 0.005}}
-    write_params(project, changed)
-    done = retrain(project)
-    write_params(project, SMALL_PARAMS)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"finetune +ran because finetune.lr went from 0.01 to 0.005", done.stdout)
-    assert re.search(r"pretrain +reused.*made by run [0-9a-f]{32}", done.stdout)
-    assert "models:/small/2, registered, challenger; champion is version 1" in done.stdout
-    done = run_in(project, "python", "-m", "flows.cli", "promote", "2")
-    assert done.stdout.strip() == "champion of small: version 2 (was 1)"
-
-
-@pytest.mark.slow
-def test_a_failing_stage_says_why_and_registers_nothing(project, first_run):
-    text = project / "data/raw/texts.jsonl"
-    before = text.read_bytes()
-    text.write_bytes(before + b"\n{broken\n")
-    done = retrain(project)
-    text.write_bytes(before)
-    assert done.returncode == 65
-    assert "ingest failed: data/raw/texts.jsonl:301: not valid JSON" in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
-    statuses = [run["status"] for run in tracked(project)["runs"]]
-    assert statuses.count("FAILED") == 1
-    assert "RUNNING" not in statuses
-
-
-@pytest.mark.slow
-def test_bad_params_are_told_before_anything_starts(project):
-    write_params(project, {**SMALL_PARAMS, "seed": "x", "extra": 1})
-    done = retrain(project)
-    write_params(project, SMALL_PARAMS)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.strip().splitlines()) == 2
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -149,3 +110,42 @@ def test_ui_serves_both_pages_and_flows_use_its_server(project, first_run):
     ui.send_signal(signal.SIGINT)
     assert ui.wait(60) == 0
     wait_for(lambda: not processes_of(project), seconds=30)
+
+
+@pytest.mark.slow
+def test_a_finetune_param_reruns_its_stages_and_makes_a_challenger(project, first_run):
+    changed = {**SMALL_PARAMS, "finetune": {**SMALL_PARAMS["finetune"], "lr": 0.005}}
+    write_params(project, changed)
+    done = retrain(project)
+    write_params(project, SMALL_PARAMS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"finetune +ran because finetune.lr went from 0.01 to 0.005", done.stdout)
+    assert re.search(r"pretrain +reused.*made by run [0-9a-f]{32}", done.stdout)
+    assert "models:/small/2, registered, challenger; champion is version 1" in done.stdout
+    done = run_in(project, "python", "-m", "flows.cli", "promote", "2")
+    assert done.stdout.strip() == "champion of small: version 2 (was 1)"
+
+
+@pytest.mark.slow
+def test_a_failing_stage_says_why_and_registers_nothing(project, first_run):
+    text = project / "data/raw/texts.jsonl"
+    before = text.read_bytes()
+    text.write_bytes(before + b"\n{broken\n")
+    done = retrain(project)
+    text.write_bytes(before)
+    assert done.returncode == 65
+    assert "ingest failed: data/raw/texts.jsonl:301: not valid JSON" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    statuses = [run["status"] for run in tracked(project)["runs"]]
+    assert statuses.count("FAILED") == 1
+    assert "RUNNING" not in statuses
+
+
+@pytest.mark.slow
+def test_bad_params_are_told_before_anything_starts(project):
+    write_params(project, {**SMALL_PARAMS, "seed": "x", "extra": 1})
+    done = retrain(project)
+    write_params(project, SMALL_PARAMS)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 2

@@ -69,7 +69,7 @@ def test_a_failure_is_told_with_its_message():
 
 
 def test_a_challenger_is_told_with_the_way_to_promote_it():
-    standing = Standing(version="2", is_champion=False, is_new=True, champion="1")
+    standing = Standing(version="2", alias="challenger", is_new=True, champion="1", run_id="r")
     summary = Summary(model="m", standing=standing, pipeline_run="r")
     assert (
         summary.headline

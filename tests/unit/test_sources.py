@@ -67,7 +67,7 @@ def test_jsonl_gives_documents_and_pairs(tmp_path):
 
 
 def test_csv_keeps_line_breaks_and_quotes(tmp_path):
-    (tmp_path / "x.csv").write_text('id;text\r\n1;"a\r\nb ""c"""\r\n', newline="")
+    (tmp_path / "x.csv").write_text('id;text\r\n1;"a\r\nb ""c"""\r\n\r\n', newline="")
     options = {"encoding": "utf-8", "delimiter": ";", "columns": TEXT}
     assert texts(tmp_path, kind="csv", path="x.csv", **options) == ['a\r\nb "c"']
 
@@ -102,6 +102,8 @@ LINES = {"kind": "text", "encoding": "utf-8", "unit": "line"}
         (PARQUET, b"not parquet", "x: not valid Parquet"),
         (LINES, b"a\nb\xe9", "x:2: not utf-8: unexpected end of data 0xe9"),
         ({**LINES, "encoding": "utf-99"}, b"a", "x: unknown encoding 'utf-99'"),
+        ({**LINES, "encoding": "utf-16"}, b"a\nb\n", "x:1: not utf-16"),
+        (JSONL, b'{"text": "\\ud83d"}\n', "x:1: column 'text' holds half a surrogate pair"),
     ],
 )
 def test_a_broken_row_is_named_by_file_and_line(tmp_path, options, content, expected):

@@ -7,6 +7,7 @@ skipped in silence.
 import codecs
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from wordmill.params.ingest import (
 )
 
 _CHUNK_BYTES = 1 << 20
+_SURROGATE = re.compile("[\ud800-\udfff]")
 Row = tuple[str, dict[str, Any]]  # where it stands, for messages; its values by column
 
 
@@ -89,6 +91,8 @@ def _text_at(row: dict[str, Any], column: str, *, where: str) -> str:
     value = row[column]
     if not isinstance(value, str):
         raise DataError(f"{where}: column '{column}' must be text; got {value!r}")
+    if _SURROGATE.search(value):  # JSON can hold half a character, UTF-8 can't
+        raise DataError(f"{where}: column '{column}' holds half a surrogate pair")
     return value
 
 
@@ -125,6 +129,8 @@ def _csv_rows(path: Path, source: CsvSource) -> Iterator[Row]:
     try:
         header = next(rows, [])
         for row in rows:
+            if not row:  # an empty line
+                continue
             if len(row) != len(header):
                 raise DataError(
                     f"{path}:{rows.line_num}: has {len(row)} fields where the header has"
@@ -149,6 +155,8 @@ def _parquet_rows(path: Path, source: ParquetSource) -> Iterator[Row]:
             for row in batch.to_pylist():
                 number += 1
                 yield f"{path}: row {number}", row
+    except PermissionError:
+        raise DataError(f"{path}: can't be read: no permission") from None
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: not valid Parquet: {error}") from None
 
@@ -158,12 +166,14 @@ def _decoded_lines(path: Path, encoding: str) -> Iterator[str]:
     try:
         with path.open(encoding=encoding, newline="") as file:
             yield from file
+    except PermissionError:
+        raise DataError(f"{path}: can't be read: no permission") from None
     except LookupError:
         raise DataError(
             f"{path}: unknown encoding '{encoding}'; such as: utf-8, utf-16, latin-1, gb18030"
         ) from None
-    except UnicodeDecodeError as error:
-        line, reason = _undecodable_line(path, encoding) or (0, error.reason)
+    except UnicodeError as error:  # utf-16 without its mark is one that names no byte
+        line, reason = _undecodable_line(path, encoding) or (1, str(error))
         raise DataError(
             f"{path}:{line}: not {encoding}: {reason}; say how the file is encoded under"
             " ingest.sources, or convert it"
@@ -182,8 +192,8 @@ def _undecodable_line(path: Path, encoding: str) -> tuple[int, str] | None:
             try:
                 line += decoder.decode(chunk, final=is_end).count("\n")
             except UnicodeDecodeError as error:
-                before = error.object[: error.start].decode(encoding, errors="replace")
-                return line + before.count(
-                    "\n"
-                ), f"{error.reason} 0x{error.object[error.start]:02x}"
+                line += error.object[: error.start].decode(encoding, "replace").count("\n")
+                return line, f"{error.reason} 0x{error.object[error.start]:02x}"
+            except UnicodeError as error:  # the mark that utf-16 starts with is missing
+                return line, str(error)
     return None

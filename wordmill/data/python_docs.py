@@ -10,6 +10,8 @@ import os
 import platform
 import re
 import sysconfig
+import threading
+import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -83,9 +85,22 @@ def _docstrings() -> Iterator[Docstring]:
     root = Path(sysconfig.get_path("stdlib"))
     relative = (path.relative_to(root) for path in root.rglob("*.py"))
     paths = sorted(path.as_posix() for path in relative if not _LEFT_OUT & set(path.parts))
-    with ProcessPoolExecutor(os.cpu_count()) as workers:
+    with ProcessPoolExecutor(
+        os.cpu_count(), initializer=_end_with, initargs=(os.getpid(),)
+    ) as workers:
         for found in workers.map(_docstrings_of, [root] * len(paths), paths, chunksize=16):
             yield from found
+
+
+def _end_with(parent: int) -> None:
+    """In a worker: end when the parent is gone; a pool's workers would wait for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _docstrings_of(root: Path, path: str) -> list[Docstring]:

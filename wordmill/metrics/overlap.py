@@ -27,7 +27,7 @@ def overlap_scores(
         predictions: what a system wrote.
         references: what was wanted.
         samples: resamples behind each interval.
-        seed: of the resampling.
+        seed: of the resampling of ROUGE; sacrebleu resamples with its own.
     """
     is_chinese = _mostly_han(references)
     bleu = _module("bleu").compute(

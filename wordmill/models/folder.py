@@ -15,15 +15,22 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from wordmill.errors import DataError
+from wordmill.errors import DataError, OutputError
 
 _WEIGHTS = "model.safetensors"
 
 
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Write config.json, model.safetensors, generation_config.json and the tokenizer's files."""
-    with _no_bar():
-        model.save_pretrained(folder)
+    """Write config.json, model.safetensors, generation_config.json and the tokenizer's files.
+
+    Raises:
+        OutputError: the disk is full.
+    """
+    try:
+        with _no_bar():
+            model.save_pretrained(folder)
+    except SafetensorError as error:
+        raise OutputError(f"{folder}: can't be written: {error}") from None
     tokenizer.save_pretrained(folder)
 
 

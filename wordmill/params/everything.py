@@ -1,7 +1,7 @@
 """All of params.yaml, checked at once before anything runs.
 
-Only flows and the cheap `ingest` stage read this: a stage that imported it would rerun
-whenever any section changed its shape.
+Stages check against this when they start, but none depends on it: a stage reruns only when
+the shape of its own section changes.
 """
 
 from pydantic import Field, model_validator

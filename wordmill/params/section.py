@@ -66,7 +66,7 @@ def parse_params(shape: type[AnySection], values: dict[str, Any], *, file: Path)
 
 def _line(detail: Any, shape: type[BaseModel]) -> str:
     place, given, kind = detail["loc"], detail["input"], detail["type"]
-    key = ".".join(str(part) for part in place)
+    key = ".".join(str(part) for part in place) or "all sections"
     match kind:
         case "extra_forbidden":
             allowed = _keys_beside(shape, place)

@@ -29,7 +29,7 @@ class TrainingParams(Section):
     clip_norm: Annotated[float, Field(gt=0)]
     """Largest L2 norm of a step's gradient."""
     validation_every_steps: Count
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    precision: Literal["auto", "32-true", "bf16-mixed"]
     """`auto`: bf16-mixed on a GPU that has it, else 32-true."""
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
 """Which sequences a training step sees: a function of (seed, step) and nothing else.
 
 No state is carried from step to step, so a run resumed at any step sees what an undisturbed
-one would. Every block or pair is seen once before any is seen again.
+one would. Blocks are all seen once before any is seen again; so are pairs, but for the pool
+of batches that holds the end of an epoch and the start of the next.
 """
 
 from abc import ABC, abstractmethod

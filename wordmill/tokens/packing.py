@@ -1,19 +1,18 @@
 """From cleaned records to token files: the tokenizer, running text, prompts and targets."""
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from wordmill.data.records import SPLITS, Document, Pair, Record, Split, read_records
+from wordmill.data.records import SPLITS, Document, Pair, Split, read_records
 from wordmill.errors import DataError
 from wordmill.params.tokenize import TokenizeParams
 from wordmill.progress import Progress
 from wordmill.tokens.prompts import Prompts, Request
 from wordmill.tokens.store import TokenWriter, describe
-from wordmill.tokens.tokenizer import encode_batch, end_id, fingerprint, train_byte_bpe
+from wordmill.tokens.tokenizer import batched, encode_batch, end_id, fingerprint, train_byte_bpe
 
 _ROWS_A_BATCH = 1024
 
@@ -81,7 +80,7 @@ def _write_documents(
 ) -> int:
     end, num_bytes = end_id(tokenizer), 0
     writer.add([end])
-    for batch in _batches(read_records(records, Document, split)):
+    for batch in batched(read_records(records, Document, split), _ROWS_A_BATCH):
         texts = [document.text for document in batch]
         num_bytes += sum(len(text.encode()) for text in texts)
         for ids in encode_batch(tokenizer, texts):
@@ -99,7 +98,7 @@ def _write_pairs(
     progress: Progress,
 ) -> int:
     prompts = Prompts(tokenizer, max_source_tokens=params.max_source_tokens)
-    for batch in _batches(read_records(records, Pair, split)):
+    for batch in batched(read_records(records, Pair, split), _ROWS_A_BATCH):
         sources = prompts.encode([Request(pair.task, pair.source) for pair in batch])
         targets = prompts.encode_targets(
             [pair.target for pair in batch], max_tokens=params.max_target_tokens
@@ -108,9 +107,3 @@ def _write_pairs(
             writer.add_pair(source, target)
         progress.advance(len(batch))
     return prompts.num_cut
-
-
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    remaining = iter(records)
-    while batch := list(islice(remaining, _ROWS_A_BATCH)):
-        yield batch

@@ -45,11 +45,11 @@ class TokenWriter:
     def __exit__(self, *_: object) -> None:
         self._ids.close()
         if self._spans:
-            np.array(self._spans, dtype=np.int64).tofile(self._spans_path)
+            self._spans_path.write_bytes(np.array(self._spans, dtype=np.int64).tobytes())
 
     def add(self, ids: Sequence[int]) -> None:
         """Append a part of a running text."""
-        np.asarray(ids, dtype=self._dtype).tofile(self._ids)
+        self._ids.write(np.asarray(ids, dtype=self._dtype).tobytes())
         self.num_tokens += len(ids)
 
     def add_pair(self, prompt: Sequence[int], target: Sequence[int]) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import TypeVar
 
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
@@ -16,6 +17,8 @@ END = "<|endoftext|>"
 PAD = "<|pad|>"
 
 _TEXTS_A_BATCH = 1000
+
+Item = TypeVar("Item")
 
 
 def train_byte_bpe(
@@ -39,7 +42,7 @@ def train_byte_bpe(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_batches(texts), trainer)
+    tokenizer.train_from_iterator(batched(texts, _TEXTS_A_BATCH), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=END,
@@ -85,7 +88,8 @@ def _special_id(found: object, role: str) -> int:
     return found
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    remaining = iter(texts)
-    while batch := list(islice(remaining, _TEXTS_A_BATCH)):
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of `size` items, the last one perhaps shorter (Python 3.12 has it)."""
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
         yield batch

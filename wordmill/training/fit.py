@@ -105,6 +105,7 @@ def fit(
     with progress:
         monitor = Monitor(
             steps=params.steps,
+            validation_every_steps=_validation_every_steps(params),
             progress=progress,
             tracker=tracker,
             folder=scratch,
@@ -120,9 +121,10 @@ def fit(
                 _silence_lightning()
                 trainer.fit(module, ckpt_path=checkpoint, weights_only=True, **loaders)
         except SIGTERMException:
+            newest = newest_checkpoint(scratch)
             raise TryAgainError(
-                f"{name}: stopped by SIGTERM at step {trainer.global_step} of {params.steps}; run"
-                " it again to go on from there"
+                f"stopped by SIGTERM at step {trainer.global_step} of {params.steps}; run it again"
+                f" to go on after step {step_of(newest) if newest else 0}"
             ) from None
         except SystemExit:  # Lightning turns Ctrl-C into exit status 1
             raise KeyboardInterrupt from None
@@ -136,7 +138,7 @@ def _trainer(params: TrainingParams, monitor: Monitor) -> pl.Trainer:
         devices=1,
         precision=_precision(params),
         max_steps=params.steps,
-        val_check_interval=min(params.validation_every_steps, params.steps),
+        val_check_interval=_validation_every_steps(params),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         deterministic="warn",
@@ -147,6 +149,10 @@ def _trainer(params: TrainingParams, monitor: Monitor) -> pl.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _validation_every_steps(params: TrainingParams) -> int:
+    return min(params.validation_every_steps, params.steps)
 
 
 def _precision(params: TrainingParams) -> Any:

@@ -59,6 +59,7 @@ class Monitor(pl.Callback):
 
     Args:
         steps: of the whole run.
+        validation_every_steps: steps between two validations.
         progress: counts steps.
         tracker: takes metrics; sent before each checkpoint, so that none is lost.
         folder: where checkpoints are written.
@@ -69,6 +70,7 @@ class Monitor(pl.Callback):
         self,
         *,
         steps: int,
+        validation_every_steps: int,
         progress: Progress,
         tracker: Tracker,
         folder: Path,
@@ -77,6 +79,7 @@ class Monitor(pl.Callback):
         self.curves = Curves()
         self._progress, self._tracker = progress, tracker
         self._folder, self._checkpoint_seconds = folder, checkpoint_seconds
+        self._validation_every_steps = validation_every_steps
         self._every_steps = max(1, steps // _MAX_CURVE_POINTS)
         self._saved_at = time.monotonic()
         self._step_started_at = 0.0
@@ -105,16 +108,14 @@ class Monitor(pl.Callback):
         if step % self._every_steps == 0 or step == trainer.max_steps:
             self._record(step, loss, seconds, pl_module, batch["input_ids"].numel())
         self._progress.advance(note=f"loss {loss:.3f}")
-        is_due = time.monotonic() - self._saved_at >= self._checkpoint_seconds
-        if is_due or trainer.received_sigterm:
-            self._tracker.flush()
-            trainer.save_checkpoint(self._folder / _CHECKPOINT_NAME)
-            self._saved_at = time.monotonic()
+        if step % self._validation_every_steps:
+            self._save_if_due(trainer)  # else after the validation, which a resume would skip
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         step, loss = trainer.global_step, pl_module.validation_loss
         self.curves.validation.append((step, loss))
         self._tracker.log({"validation_loss": loss, "validation_perplexity": math.exp(loss)}, step)
+        self._save_if_due(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """The curves so far go into each checkpoint: a resumed run has them whole."""
@@ -124,6 +125,13 @@ class Monitor(pl.Callback):
         """Take up the curves where the checkpoint was written."""
         self.curves.training = list(state_dict["training"])
         self.curves.validation = list(state_dict["validation"])
+
+    def _save_if_due(self, trainer: pl.Trainer) -> None:
+        is_due = time.monotonic() - self._saved_at >= self._checkpoint_seconds
+        if is_due or trainer.received_sigterm:
+            self._tracker.flush()
+            trainer.save_checkpoint(self._folder / _CHECKPOINT_NAME)
+            self._saved_at = time.monotonic()
 
     def _record(
         self, step: int, loss: float, seconds: float, module: LanguageModelling, tokens: int
