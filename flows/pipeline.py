@@ -69,9 +69,9 @@ def run_stage(
     with tempfile.TemporaryDirectory(prefix="wordmill-") as folder:
         report_path = Path(folder) / "report.json"
         environment = {
+            _PROGRESS_VARIABLE: "1" if sys.stdout.isatty() else "10",
             **os.environ,
             _REPORT_VARIABLE: str(report_path),
-            _PROGRESS_VARIABLE: "1" if sys.stdout.isatty() else "10",
             _PARENT_VARIABLE: parent_run,
             "PYTHONUNBUFFERED": "1",
         }

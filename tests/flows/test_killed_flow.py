@@ -1,6 +1,7 @@
 """What a kill of a flow leaves: no process, no run left open, the same weights in the end."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -13,20 +14,23 @@ from running import processes_of, retrain, tracked, wait_for
 from wordmill.models.folder import weights_digest
 
 
+def log_of(project: Path) -> str:
+    return (project / ".log").read_text(errors="replace")
+
+
 def start_and_kill(project: Path, sign: signal.Signals, *, victim: str) -> None:
     """Start a retraining, kill the flow or who started it while it trains, and see all end."""
     with (project / ".log").open("w") as log:
         flow = subprocess.Popen(
             ["python", "-m", "flows.cli", "retrain"],
             cwd=project,
-            env=environment(),
+            env=environment(WORDMILL_PROGRESS_SECONDS="0.2"),
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    scratch = project / ".wordmill/scratch/pretrain"
-    wait_for(lambda: list(scratch.glob("*/mlflow-run")), seconds=120)
-    time.sleep(1)  # into the steps
+    wait_for(lambda: re.search(r"pretrain: .* \d+/3000", log_of(project)), seconds=120)
+    time.sleep(0.5)  # further into the steps
     inner = next(pid for pid, line in processes_of(project).items() if "flows.retrain" in line)
     os.kill(flow.pid if victim == "command" else inner, sign)
     assert flow.wait(90) != 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SMALL_PARAMS, environment, run_in, write_params
+from running import processes_of, wait_for
 
 from wordmill.models.folder import weights_digest
 
@@ -24,51 +25,24 @@ def project(make_project):
     return made
 
 
-def training_process(project: Path) -> int:
-    """The process that trains, once it has taken its first steps."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if any((project / ".wordmill/scratch/pretrain").glob("*")):
-            for process in Path("/proc").glob("[0-9]*"):
-                if _is_trainer(process, project):
-                    return int(process.name)
-        time.sleep(0.05)
-    raise AssertionError("no trainer came up")
-
-
-def _is_trainer(process: Path, project: Path) -> bool:
-    try:
-        command = (process / "cmdline").read_bytes().split(b"\0")
-        is_here = (process / "cwd").resolve() == project.resolve()
-    except OSError:  # it has ended
-        return False
-    return is_here and command[1:3] == [b"-m", b"stages.pretrain"]
-
-
-def wait_until_gone(pid: int, *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        status = Path(f"/proc/{pid}/status")
-        if not status.exists() or "State:\tZ" in status.read_text():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"process {pid} is still there")
-
-
 def start_and_kill(project: Path, victim: str, sign: signal.Signals) -> None:
-    started = subprocess.Popen(
-        FORCED,
-        cwd=project,
-        env=environment(),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    with (project / ".log").open("w") as log:
+        started = subprocess.Popen(
+            FORCED,
+            cwd=project,
+            env=environment(WORDMILL_PROGRESS_SECONDS="0.2"),
+            start_new_session=True,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    wait_for(lambda: "step/s" in (project / ".log").read_text(errors="replace"), seconds=60)
+    trainer = next(
+        pid for pid, line in processes_of(project).items() if "-m stages.pretrain" in line
     )
-    trainer = training_process(project)
-    time.sleep(1)  # into the steps
+    time.sleep(0.5)  # further into the steps
     os.kill(trainer if victim == "trainer" else started.pid, sign)
     assert started.wait(60) != 0
-    wait_until_gone(trainer, seconds=30)
+    wait_for(lambda: not processes_of(project), seconds=30)
     assert not (project / "data/pretrain").exists()  # DVC takes nothing for finished
 
 

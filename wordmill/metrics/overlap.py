@@ -27,21 +27,16 @@ def overlap_scores(
         predictions: what a system wrote.
         references: what was wanted.
         samples: resamples behind each interval.
-        seed: of the resampling of ROUGE; sacrebleu resamples with its own.
+        seed: of the resampling.
     """
     is_chinese = _mostly_han(references)
-    bleu = _module("bleu").compute(
-        predictions=predictions,
-        references=references,
-        tokenize="zh" if is_chinese else "13a",
-        samples=samples,
-    )
-    chrf = _module("chrf").compute(predictions=predictions, references=references, samples=samples)
-    rouge = _module("rouge").compute(
-        predictions=predictions, references=references, is_chinese=is_chinese
-    )
-    count = len(predictions)
-    scores = {"bleu": _from_sacrebleu(bleu, count), "chrf": _from_sacrebleu(chrf, count)}
+    texts = {"predictions": predictions, "references": references}
+    bleu_tokenizer = "zh" if is_chinese else "13a"
+    scores = {
+        "bleu": _corpus_score(_module("bleu"), samples, seed, **texts, tokenize=bleu_tokenizer),
+        "chrf": _corpus_score(_module("chrf"), samples, seed, **texts),
+    }
+    rouge = _module("rouge").compute(**texts, is_chinese=is_chinese)
     settings = (
         f"stem:no|tok:{'han' if is_chinese else 'default'}|mean|version:{version('rouge-score')}"
     )
@@ -54,11 +49,21 @@ def _module(name: str) -> Any:
     return evaluate.load(str(_MODULES / f"{name}.py"), keep_in_memory=True)
 
 
-def _from_sacrebleu(found: dict[str, Any], count: int) -> Score:
+def _corpus_score(metric: Any, samples: int, seed: int, **arguments: Any) -> Score:
+    """A score of the whole set, with a percentile bootstrap over its examples.
+
+    sacrebleu's own bootstrap fails where some resamples score zero (it mixes types).
+    """
+    found = metric.compute(**arguments)
+    statistics = np.array(found["statistics"])  # (examples, statistics)
+    count = len(statistics)
+    generator = np.random.default_rng(seed)
+    sums = (statistics[generator.integers(0, count, count)].sum(axis=0) for _ in range(samples))
+    low, high = interval(np.array([metric.score_of(total.tolist()) for total in sums]))
     return Score(
         value=float(found["score"]),
-        low=float(found["mean"] - found["half_width"]),
-        high=float(found["mean"] + found["half_width"]),
+        low=low,
+        high=high,
         count=count,
         signature=found["signature"],
     )

@@ -8,7 +8,7 @@ _DESCRIPTION = "Corpus BLEU (https://aclanthology.org/W18-6319), 0 to 100, highe
 
 
 class Bleu(evaluate.Metric):
-    """Corpus BLEU with sacrebleu's signature and its bootstrap."""
+    """Corpus BLEU with sacrebleu's signature and the statistics of each example."""
 
     def _info(self):
         text = datasets.Value("string")
@@ -18,12 +18,15 @@ class Bleu(evaluate.Metric):
             features=datasets.Features({"predictions": text, "references": text}),
         )
 
-    def _compute(self, predictions, references, tokenize="13a", samples=1000):
-        metric = sacrebleu.BLEU(tokenize=tokenize)
-        score = metric.corpus_score(predictions, [references], n_bootstrap=samples)
+    def _compute(self, predictions, references, tokenize="13a"):
+        self._metric = sacrebleu.BLEU(tokenize=tokenize)
+        score = self._metric.corpus_score(predictions, [references])
         return {
             "score": score.score,
-            "mean": score._mean,
-            "half_width": score._ci,
-            "signature": str(metric.get_signature()),
+            "signature": str(self._metric.get_signature()),
+            "statistics": self._metric._extract_corpus_statistics(predictions, [references]),
         }
+
+    def score_of(self, statistics):
+        """The score of a set, from the sum of its examples' statistics."""
+        return self._metric._compute_score_from_stats(statistics).score
