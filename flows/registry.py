@@ -147,15 +147,12 @@ def answers_of(
     Raises:
         DataError: it can't be loaded or does not answer.
     """
-    program = Path("flows/answers.py").resolve()
     is_version = which.startswith("models:/")
-    place = Path("/") if is_version else Path.cwd()  # a version brings its own code
-    path = os.environ.get("PYTHONPATH", "") if is_version else str(Path.cwd())
     done = subprocess.run(
-        [sys.executable, "-P", str(program), which],
+        [sys.executable, "-P", str(Path("flows/answers.py").resolve()), which],
         input=json.dumps({"rows": rows, "settings": settings}),
-        cwd=place if is_version else None,
-        env={**os.environ, "PYTHONPATH": path},
+        cwd="/" if is_version else None,  # a version brings its own code
+        env=dict(os.environ) if is_version else {**os.environ, "PYTHONPATH": str(Path.cwd())},
         capture_output=True,
         text=True,
         check=False,

@@ -59,6 +59,11 @@ def test_the_champion_answers_as_the_stage_did(project, first_run):
     done = run_in(project, *command)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == rows[0]["prediction"]
+    engine = project / "wordmill/generation/engine.py"
+    code = engine.read_text()
+    engine.write_text(code.replace("text.strip()", "'newer code'"))  # a version has its own
+    assert run_in(project, *command).stdout == done.stdout
+    engine.write_text(code)
     done = run_in(project, *command, "--model", "nobody")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,8 +93,6 @@ def fit(
     start = step_of(checkpoint) if checkpoint else 0
     if checkpoint:
         log.info("resuming after step %d of %d", start, params.steps)
-    model.train()
-    module = LanguageModelling(model, params, seed=seed)
     progress = Progress(
         name,
         show=show,
@@ -102,34 +101,42 @@ def fit(
         every_seconds=every_seconds,
         start=start,
     )
-    with progress:
-        monitor = Monitor(
-            steps=params.steps,
-            validation_every_steps=_validation_every_steps(params),
-            progress=progress,
-            tracker=tracker,
-            folder=scratch,
-            checkpoint_seconds=checkpoint_seconds,
+    monitor = Monitor(
+        steps=params.steps,
+        validation_every_steps=_validation_every_steps(params),
+        progress=progress,
+        tracker=tracker,
+        folder=scratch,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    model.train()
+    with progress, _stops_named(scratch, params):
+        _trainer(params, monitor).fit(
+            LanguageModelling(model, params, seed=seed),
+            train_dataloaders=_loader(_FromStep(train, start=start, stop=params.steps)),
+            val_dataloaders=_loader(_InOrder(validation)),
+            ckpt_path=checkpoint,
+            weights_only=True,
         )
-        trainer = _trainer(params, monitor)
-        loaders: dict[str, Any] = {
-            "train_dataloaders": _loader(_FromStep(train, start=start, stop=params.steps)),
-            "val_dataloaders": _loader(_InOrder(validation)),
-        }
-        try:
-            with warnings.catch_warnings():
-                _silence_lightning()
-                trainer.fit(module, ckpt_path=checkpoint, weights_only=True, **loaders)
-        except SIGTERMException:
-            newest = newest_checkpoint(scratch)
-            raise TryAgainError(
-                f"stopped by SIGTERM at step {trainer.global_step} of {params.steps}; run it again"
-                f" to go on after step {step_of(newest) if newest else 0}"
-            ) from None
-        except SystemExit:  # Lightning turns Ctrl-C into exit status 1
-            raise KeyboardInterrupt from None
     model.eval()
     return monitor.curves
+
+
+@contextmanager
+def _stops_named(scratch: Path, params: TrainingParams) -> Generator[None]:
+    """Lightning leaves with status 0 on SIGTERM, and DVC would take the stage for done."""
+    try:
+        with warnings.catch_warnings():
+            _silence_lightning()
+            yield
+    except SIGTERMException:
+        newest = newest_checkpoint(scratch)
+        raise TryAgainError(
+            f"stopped by SIGTERM; run it again to go on after step"
+            f" {step_of(newest) if newest else 0} of {params.steps}"
+        ) from None
+    except SystemExit:
+        raise KeyboardInterrupt from None
 
 
 def _trainer(params: TrainingParams, monitor: Monitor) -> pl.Trainer:
