@@ -21,6 +21,7 @@ def main() -> None:
     arguments = _parser().parse_args()
     command: Callable[[argparse.Namespace], int] = arguments.command
     exit_on_sigterm()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & leaves it ignored
     try:
         workspace.enter()
         sys.exit(command(arguments))
