@@ -34,11 +34,13 @@ def test_the_page_shows_systems_examples_and_signatures():
         "num_pairs": 3,
         "documents": {"unigram": {"perplexity": score(5.0)}},
         "pairs": {"lead": {"bleu": score(6.0)}},
-        "examples": [{"source": "a\n" * 200, "target": "t", "predictions": {"lead": "p"}}],
+        "examples": [{"source": "a\n" * 200, "target": "t", "predictions": {"lead": "p\nq"}}],
     }
     page = report(record)
     assert "**5.00** (4.00 to 6.00)" in page
-    assert "- lead: p" in page
+    assert "- lead: p q\n" in page
+    assert "> a a a" in page
+    assert "a…" in page
     assert page.count("- `s`") == 1
 
 

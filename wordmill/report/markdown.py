@@ -5,6 +5,7 @@ from typing import Any
 Scores = dict[str, dict[str, dict[str, Any]]]
 """system -> metric -> score"""
 
+_MAX_EXAMPLE_CHARS = 240
 _LOWER_IS_BETTER = {"perplexity", "bits_per_byte"}
 _TITLES = {
     "perplexity": "perplexity ↓",
@@ -71,11 +72,14 @@ def _cell(score: dict[str, Any], *, is_best: bool, ends: bool) -> str:
 
 
 def _example(example: dict[str, Any]) -> str:
-    source = " ".join(example["source"].split())
-    source = source if len(source) <= 240 else source[:240] + "…"
-    lines = [f"> {source}", "", f"- wanted: {example['target']}"]
-    lines += [f"- {system}: {text}" for system, text in example["predictions"].items()]
+    lines = [f"> {_one_line(example['source'])}", "", f"- wanted: {_one_line(example['target'])}"]
+    lines += [f"- {system}: {_one_line(p)}" for system, p in example["predictions"].items()]
     return "\n".join(lines)
+
+
+def _one_line(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _MAX_EXAMPLE_CHARS else flat[:_MAX_EXAMPLE_CHARS] + "…"
 
 
 def _signatures(*groups: Scores) -> list[str]:
