@@ -40,7 +40,7 @@ def test_the_page_shows_systems_examples_and_signatures():
     assert "**5.00** (4.00 to 6.00)" in page
     assert "- lead: p q\n" in page
     assert "> a a a" in page
-    assert "a…" in page
+    assert "a …" in page
     assert page.count("- `s`") == 1
 
 
