@@ -179,11 +179,18 @@ def _end_with_parent() -> None:
     parent = os.getppid()
 
     def watch() -> None:
-        # DVC starts a stage in its own group: a parent of another group has taken in an orphan.
-        while os.getppid() == parent and os.getpgid(parent) == os.getpgrp():
+        while _is_with(parent):
             time.sleep(_WATCH_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_GRACE_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_with(parent: int) -> bool:
+    # DVC starts a stage in its own group: a parent of another group has taken in an orphan.
+    try:
+        return os.getppid() == parent and os.getpgid(parent) == os.getpgrp()
+    except ProcessLookupError:
+        return False
