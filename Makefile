@@ -19,7 +19,7 @@ check: $(VENV)/.installed-dev  ## format, lint, types, floors
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright --pythonpath $(BIN)/python
-	@$(BIN)/lint-imports --no-timings
+	@$(BIN)/lint-imports
 
 ui: $(VENV)/.installed  ## serve the MLflow and Prefect pages
 	@$(BIN)/wordmill ui
