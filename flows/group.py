@@ -3,8 +3,8 @@
 Retries and handlers do not cover a dead process: a flow that is killed would leave its
 server, DVC and the trainer behind. So each such child leads a process group. The starter ends
 the group when it is done with it: SIGTERM, on which training writes a checkpoint, and SIGKILL
-for what is left after a while. The leader sends SIGTERM to the group when the starter is gone;
-a stage kills itself where that is not enough (stages/stage.py).
+for what is left after a while. The leader ends itself when the starter is gone, which its own
+children see in turn; a stage does the same (stages/stage.py).
 """
 
 import os
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import IO
 
@@ -79,19 +79,29 @@ def exit_on_sigterm() -> None:
 def _end_with(starter: int) -> None:
     while os.getppid() == starter:
         time.sleep(_WATCH_SECONDS)
-    os.killpg(0, signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(2 * GRACE_SECONDS)  # only if the leader hangs is there anyone to wake up here
+    os.killpg(0, signal.SIGKILL)
 
 
 def _end(child: Child, grace_seconds: float) -> None:
+    # The leader first and alone: a flow that ends tells its server, which is in its group.
+    child.terminate()
+    _wait_while(lambda: child.poll() is None, grace_seconds)
     for sign in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + grace_seconds
-        is_left = _signal(child, sign)
-        while is_left and time.monotonic() < deadline:
-            child.poll()  # a leader that has ended counts until it is waited for
-            time.sleep(_POLL_SECONDS)
-            is_left = _signal(child, 0)
-        if not is_left:
-            return
+        _signal(child, sign)
+        _wait_while(lambda: _is_left(child), grace_seconds)
+
+
+def _wait_while(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while condition() and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_left(child: Child) -> bool:
+    child.poll()  # a leader that has ended counts until it is waited for
+    return _signal(child, 0)
 
 
 def _signal(child: Child, sign: int) -> bool:
