@@ -17,13 +17,14 @@ def ask(name: str, which: str, *, task: str, source: str) -> str:
         source: the text given.
 
     Raises:
-        ParamsError: no version has that alias.
+        ParamsError: there is no such version.
         DataError: the version can't be loaded.
     """
-    if not which.isdigit() and Registry(MlflowClient(), name).holder_of(which) is None:
+    registry = Registry(MlflowClient(), name)
+    number = registry.version(which).version if which.isdigit() else registry.holder_of(which)
+    if number is None:
         raise ParamsError(f"no version of {name} is '{which}'; `make run` makes a champion")
-    address = f"models:/{name}/{which}" if which.isdigit() else f"models:/{name}@{which}"
-    return answers_of(address, [{"task": task, "source": source}])["answers"][0]
+    return answers_of(f"models:/{name}/{number}", [{"task": task, "source": source}])["answers"][0]
 
 
 def promote(name: str, version: str) -> str:

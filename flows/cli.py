@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flows import workspace
 from flows.group import GRACE_SECONDS, exit_on_sigterm, group
-from wordmill.errors import WordmillError
+from wordmill.errors import ParamsError, WordmillError
 from wordmill.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -46,17 +46,17 @@ def _parser() -> argparse.ArgumentParser:
 
     generate = commands.add_parser("generate", help="ask a model for a text")
     generate.add_argument("text", help="what the model is given; - reads standard input")
-    generate.add_argument("--task", choices=TASKS, default="summarize")
-    generate.add_argument("--model", default="champion", help="an alias or a version")
+    generate.add_argument("--task", choices=TASKS, default="summarize", help="(summarize)")
+    generate.add_argument("--model", default="champion", help="an alias or a version (champion)")
     generate.set_defaults(command=_generate)
 
     promote = commands.add_parser("promote", help="make a registered version champion")
-    promote.add_argument("version", type=int)
+    promote.add_argument("version", type=int, help="its number, as the summary shows it")
     promote.set_defaults(command=_promote)
 
     ui = commands.add_parser("ui", help="serve the MLflow and Prefect pages until Ctrl-C")
-    ui.add_argument("--mlflow-port", type=int, default=5000)
-    ui.add_argument("--prefect-port", type=int, default=4200)
+    ui.add_argument("--mlflow-port", type=int, default=5000, help="(5000)")
+    ui.add_argument("--prefect-port", type=int, default=4200, help="(4200)")
     ui.set_defaults(command=_ui)
     return parser
 
@@ -76,6 +76,8 @@ def _generate(arguments: argparse.Namespace) -> int:
     from flows.asking import ask
 
     text = sys.stdin.read() if arguments.text == "-" else arguments.text
+    if not text.strip():
+        raise ParamsError("the text is empty; give one, or - to read standard input")
     print(ask(params.registry.name, arguments.model, task=arguments.task, source=text))
     return 0
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from wordmill.errors import DataError, ParamsError
@@ -67,6 +68,19 @@ class Registry:
                 return None  # no such model, or no such alias
             raise
 
+    def version(self, number: str) -> ModelVersion:
+        """A version by its number.
+
+        Raises:
+            ParamsError: there is no such version.
+        """
+        try:
+            return self._client.get_model_version(self.name, number)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise ParamsError(f"{self.name} has no version {number}") from None
+
     def verified_version_of(self, hashes: dict[str, str]) -> str | None:
         """The tested version that carries these DVC hashes, None if none does."""
         wanted = (hashes | _VERIFIED).items()
@@ -79,7 +93,7 @@ class Registry:
         """The part that a version plays now."""
         champion, challenger = self.holder_of(CHAMPION), self.holder_of(CHALLENGER)
         alias = {champion: CHAMPION, challenger: CHALLENGER}.get(number, "")
-        run_id = self._client.get_model_version(self.name, number).run_id
+        run_id = self.version(number).run_id
         return Standing(
             version=number, alias=alias, is_new=is_new, champion=champion, run_id=run_id
         )
@@ -107,12 +121,7 @@ class Registry:
         Raises:
             ParamsError: there is no such version, or it was never tested.
         """
-        try:
-            found = self._client.get_model_version(self.name, number)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            raise ParamsError(f"{self.name} has no version {number}") from None
+        found = self.version(number)
         if not _VERIFIED.items() <= found.tags.items():
             raise ParamsError(
                 f"version {number} of {self.name} did not answer as its stage's model did, so it"

@@ -57,8 +57,10 @@ class Summary:
     def _stage_line(self, outcome: Outcome) -> str:
         maker = self.makers.get(outcome.stage)
         made_by = f", made by run {maker}" if maker else ""
-        why = f" because {_shortened(outcome.why)}" if outcome.why else ""
         took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""
+        why = f" because {_shortened(outcome.why)}" if outcome.why else ""
+        if outcome.verdict == "failed":
+            return f"  {outcome.stage:9} failed{took}: {outcome.message}\n  {'':9} it ran{why}"
         return f"  {outcome.stage:9} {outcome.verdict}{why}{took}: {outcome.message}{made_by}"
 
     def _scores(self) -> str:

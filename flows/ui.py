@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -10,6 +9,7 @@ import urllib.request
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 
+from flows.group import Child, group
 from flows.workspace import STATE, announced_ui, artifact_root
 from wordmill.errors import ParamsError, TryAgainError
 
@@ -46,31 +46,25 @@ def serve(*, mlflow_port: int, prefect_port: int) -> int:
 
 
 @contextmanager
-def _server(name: str, port: int) -> Generator["subprocess.Popen[bytes]"]:
+def _server(name: str, port: int) -> Generator[Child]:
     arguments = {
         "mlflow": (
-            *("server", "--host", _HOST, "--port", str(port)),
+            *("server", "--host", _HOST, "--port", str(port), "--workers", "1"),
             *("--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"]),
             *("--default-artifact-root", artifact_root()),
         ),
         "prefect": ("server", "start", "--host", _HOST, "--port", str(port)),
     }
     STATE.mkdir(exist_ok=True)
-    with (STATE / f"{name}.log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", name, *arguments[name]],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for this process, which ends both in order
-        )
-    try:
+    command = [sys.executable, "-m", name, *arguments[name]]
+    with (
+        (STATE / f"{name}.log").open("w") as log,
+        group(command, environment=dict(os.environ), output=log) as server,
+    ):
         yield server
-    finally:
-        server.terminate()
-        server.wait()
 
 
-def _await(pages: dict[str, str], servers: "dict[str, subprocess.Popen[bytes]]") -> None:
+def _await(pages: dict[str, str], servers: dict[str, Child]) -> None:
     deadline = time.monotonic() + _START_SECONDS
     for name, address in pages.items():
         while not _answers(address):

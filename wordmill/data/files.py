@@ -117,7 +117,9 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{number}: not valid JSON: {error.msg}") from None
+            raise DataError(
+                f"{path}:{number}: not valid JSON: {error.msg} column {error.colno}"
+            ) from None
         if not isinstance(row, dict):
             raise DataError(f"{path}:{number}: must be a JSON object; got {line.strip()[:40]}")
         yield f"{path}:{number}", row
