@@ -1,9 +1,10 @@
 """Documents and pairs, their identity, their split, and the Parquet files that hold them.
 
-A record's id is a hash of its content; a record's split is a function of content alone, so
-that equal texts fall on the same side and no record moves when data grows. A folder of
-records holds one file for each kind and split: `documents.train.parquet` and so on. Reading
-and writing go batch by batch: memory does not grow with the data.
+A record's id is a hash of its content; a record's split is a function of content alone (unless
+its source says otherwise), so that equal texts fall on the same side and no record moves when
+data grows. A folder of records holds one file for each kind and split:
+`documents.train.parquet` and so on. Reading and writing go by row groups of bounded size, in
+rows and in bytes: memory does not grow with the data.
 """
 
 import hashlib
@@ -21,8 +22,8 @@ from wordmill.tasks import PairTask
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
-_ROWS_A_BATCH = 4096
-_TEXT = pa.string()
+_MAX_GROUP_ROWS = 4096
+_MAX_GROUP_CHARS = 4_000_000
 
 
 class Document(NamedTuple):
@@ -30,8 +31,12 @@ class Document(NamedTuple):
 
     id: str
     text: str
-    source: str
+    origin: str
     """Where it came from: the name of the source."""
+    language: str
+    """ISO 639-1 code; empty where nobody has said."""
+    weight: float
+    """How often it is trained on, beside others at 1."""
     metadata: str
     """What else is known of it, a JSON object."""
 
@@ -43,12 +48,22 @@ class Pair(NamedTuple):
     task: PairTask
     source: str
     """The text given."""
+    ask: str
+    """What is asked of it (see wordmill/tasks.py); may be empty."""
     target: str
+    origin: str
+    """Where it came from: the name of the source."""
+    language: str
+    """Of the target, ISO 639-1 code; empty where nobody has said."""
+    weight: float
+    """How often it is trained on, beside others at 1."""
     metadata: str
     """What else is known of it, a JSON object."""
 
 
 Record = TypeVar("Record", Document, Pair)
+Kind = type[Document] | type[Pair]
+KINDS: tuple[Kind, ...] = (Document, Pair)
 
 
 def content_id(*parts: str) -> str:
@@ -56,15 +71,29 @@ def content_id(*parts: str) -> str:
     return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def document(text: str, *, source: str, **metadata: Any) -> Document:
+def document(
+    text: str, *, origin: str, language: str = "", weight: float = 1.0, **metadata: Any
+) -> Document:
     """Make a document and its id."""
-    return Document(content_id(text), text, source, json.dumps(metadata, ensure_ascii=False))
+    known = json.dumps(metadata, ensure_ascii=False)
+    return Document(content_id(text), text, origin, language, weight, known)
 
 
-def pair(source: str, target: str, *, task: PairTask, **metadata: Any) -> Pair:
+def pair(
+    source: str,
+    target: str,
+    *,
+    task: PairTask,
+    origin: str,
+    ask: str = "",
+    language: str = "",
+    weight: float = 1.0,
+    **metadata: Any,
+) -> Pair:
     """Make a pair and its id."""
     known = json.dumps(metadata, ensure_ascii=False)
-    return Pair(content_id(task, source, target), task, source, target, known)
+    id = content_id(task, source, ask, target)
+    return Pair(id, task, source, ask, target, origin, language, weight, known)
 
 
 def split_of(text: str, *, validation_fraction: float, test_fraction: float) -> Split:
@@ -81,58 +110,103 @@ def split_of(text: str, *, validation_fraction: float, test_fraction: float) -> 
     return "validation" if place < test_fraction + validation_fraction else "train"
 
 
-def records_path(folder: Path, kind: type[Document] | type[Pair], split: Split) -> Path:
+def kind_name(kind: Kind) -> str:
+    """What records of a kind are called in files and reports."""
+    return f"{kind.__name__.lower()}s"
+
+
+def schema(kind: Kind) -> pa.Schema:
+    """The columns of a kind."""
+    types = {"weight": pa.float64()}
+    return pa.schema([(name, types.get(name, pa.string())) for name in kind._fields])
+
+
+def records_path(folder: Path, kind: Kind, split: Split) -> Path:
     """The file of one kind and split in a folder of records."""
-    return folder / f"{kind.__name__.lower()}s.{split}.parquet"
+    return folder / f"{kind_name(kind)}.{split}.parquet"
+
+
+def read_tables(folder: Path, kind: Kind, split: Split) -> Iterator[pa.Table]:
+    """Yield the records of one kind and split a row group at a time, in the order written."""
+    with pq.ParquetFile(records_path(folder, kind, split)) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=list(kind._fields))
 
 
 def read_records(folder: Path, kind: type[Record], split: Split) -> Iterator[Record]:
     """Yield the records of one kind and split, in the order written."""
-    file = pq.ParquetFile(records_path(folder, kind, split))
-    for batch in file.iter_batches(_ROWS_A_BATCH, columns=list(kind._fields)):
-        yield from map(kind._make, zip(*(c.to_pylist() for c in batch.columns), strict=True))
+    for table in read_tables(folder, kind, split):
+        yield from map(kind._make, zip(*(c.to_pylist() for c in table.columns), strict=True))
 
 
-def count_records(folder: Path, kind: type[Document] | type[Pair], split: Split) -> int:
+def count_records(folder: Path, kind: Kind, split: Split) -> int:
     """The number of records of one kind and split."""
     return pq.read_metadata(records_path(folder, kind, split)).num_rows
 
 
-def write_records(folder: Path, records: Iterable[tuple[Split, Document | Pair]]) -> None:
-    """Write every kind and split to its file in `folder`, empty ones included."""
-    kinds: tuple[type[Document], type[Pair]] = (Document, Pair)
-    with ExitStack() as open_files:
-        writers: dict[tuple[type, Split], _BatchWriter] = {}
-        for kind in kinds:
+class RecordWriter:
+    """Writes every kind and split to its file in a folder, empty ones included."""
+
+    def __init__(self, folder: Path) -> None:
+        self._open_files = ExitStack()
+        self._writers: dict[tuple[Kind, Split], _GroupWriter] = {}
+        for kind in KINDS:
             for split in SPLITS:
-                writer = _BatchWriter(records_path(folder, kind, split), kind._fields)
-                writers[kind, split] = open_files.enter_context(writer)
+                writer = _GroupWriter(records_path(folder, kind, split), schema(kind))
+                self._writers[kind, split] = self._open_files.enter_context(writer)
+
+    def __enter__(self) -> "RecordWriter":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open_files.__exit__(*error)
+
+    def add(self, split: Split, record: Document | Pair) -> None:
+        """Append one record."""
+        self._writers[type(record), split].add(record)
+
+    def add_table(self, kind: Kind, split: Split, table: pa.Table) -> None:
+        """Append records that are a table already."""
+        self._writers[kind, split].add_table(table)
+
+
+def write_records(folder: Path, records: Iterable[tuple[Split, Document | Pair]]) -> None:
+    """Write records with their splits to `folder`."""
+    with RecordWriter(folder) as writer:
         for split, record in records:
-            writers[type(record), split].add(record)
+            writer.add(split, record)
 
 
-class _BatchWriter:
-    """Collects rows and writes them a batch at a time."""
+class _GroupWriter:
+    """Collects rows and writes a row group at a time."""
 
-    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
-        self._schema = pa.schema([(column, _TEXT) for column in columns])
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
-        self._rows: list[tuple[str, ...]] = []
+    def __init__(self, path: Path, columns: pa.Schema) -> None:
+        self._schema = columns
+        self._writer = pq.ParquetWriter(path, columns, compression="zstd")
+        self._rows: list[tuple[Any, ...]] = []
+        self._num_chars = 0
 
-    def __enter__(self) -> "_BatchWriter":
+    def __enter__(self) -> "_GroupWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._flush()
         self._writer.close()
 
-    def add(self, row: tuple[str, ...]) -> None:
+    def add(self, row: Document | Pair) -> None:
         self._rows.append(row)
-        if len(self._rows) >= _ROWS_A_BATCH:
+        self._num_chars += len(row.text) if isinstance(row, Document) else len(row.source)
+        if len(self._rows) >= _MAX_GROUP_ROWS or self._num_chars >= _MAX_GROUP_CHARS:
             self._flush()
+
+    def add_table(self, table: pa.Table) -> None:
+        self._flush()  # keeps the order
+        self._writer.write_table(table.select(self._schema.names).cast(self._schema))
 
     def _flush(self) -> None:
         if self._rows:
-            columns = [pa.array(column, _TEXT) for column in zip(*self._rows, strict=True)]
-            self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+            columns = zip(*self._rows, strict=True)
+            arrays = [pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
+            self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
             self._rows.clear()
+            self._num_chars = 0
