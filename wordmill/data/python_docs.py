@@ -61,12 +61,12 @@ def read() -> Iterator[tuple[str, Document | Pair]]:
         DataError: this interpreter was installed without its documentation.
     """
     for topic, text in _topics().items():
-        yield text, document(text, source=SOURCE, topic=topic)
+        yield text, document(text, origin=SOURCE, topic=topic)
     for found in _docstrings():
         where = {"path": found.path, "name": found.name}
-        yield found.text, document(found.text, source=SOURCE, **where)
+        yield found.text, document(found.text, origin=SOURCE, **where)
         if match := _ONE_LINE_THEN_BODY.fullmatch(found.text):
-            made = pair(match["body"], match["first"], task="summarize", **where)
+            made = pair(match["body"], match["first"], task="summarize", origin=SOURCE, **where)
             yield found.text, made
 
 
