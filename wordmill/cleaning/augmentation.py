@@ -16,6 +16,7 @@ Synonyms: TypeAlias = dict[str, tuple[str, ...]]
 
 # Words keep the space before them, so that joining them gives the text back. Han characters
 # change one by one.
+_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _PIECE = re.compile(r"\s*(?:[\u3400-\u9fff\uf900-\ufaff]|[^\s\u3400-\u9fff\uf900-\ufaff]+)|\s+$")
 
 
@@ -59,13 +60,16 @@ def _replace(pieces: list[str], draw: random.Random, synonyms: Synonyms) -> None
     known = [place for place, piece in enumerate(pieces) if piece.strip().lower() in synonyms]
     if known:
         place = draw.choice(known)
-        pieces[place] = _like(pieces[place], draw, synonyms)
+        word = draw.choice(synonyms[pieces[place].strip().lower()])
+        pieces[place] = _space(pieces[place]) + word
 
 
 def _insert(pieces: list[str], draw: random.Random, synonyms: Synonyms) -> None:
     known = [piece for piece in pieces if piece.strip().lower() in synonyms]
     if known:
-        pieces.insert(draw.randint(1, len(pieces)), _like(draw.choice(known), draw, synonyms))
+        word = draw.choice(synonyms[draw.choice(known).strip().lower()])
+        space = "" if _HAN.match(word) else " "
+        pieces.insert(draw.randint(1, len(pieces)), space + word)
 
 
 def _delete(pieces: list[str], draw: random.Random, _: Synonyms) -> None:
@@ -76,13 +80,16 @@ def _delete(pieces: list[str], draw: random.Random, _: Synonyms) -> None:
 def _swap(pieces: list[str], draw: random.Random, _: Synonyms) -> None:
     if len(pieces) > 1:
         one, other = draw.sample(range(len(pieces)), 2)
-        pieces[one], pieces[other] = pieces[other], pieces[one]
+        words = pieces[one].strip(), pieces[other].strip()
+        pieces[one], pieces[other] = (
+            _space(pieces[one]) + words[1],
+            _space(pieces[other]) + words[0],
+        )
 
 
-def _like(piece: str, draw: random.Random, synonyms: Synonyms) -> str:
-    word = piece.strip()
-    space = piece[: len(piece) - len(piece.lstrip())]
-    return space + draw.choice(synonyms[word.lower()])
+def _space(piece: str) -> str:
+    """The space that a piece starts with."""
+    return piece[: len(piece) - len(piece.lstrip())]
 
 
 _OPERATIONS = {"synonym": _replace, "insert": _insert, "delete": _delete, "swap": _swap}

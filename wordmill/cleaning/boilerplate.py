@@ -9,6 +9,7 @@ from functools import lru_cache
 from wordmill.params.clean import BoilerplateParams
 
 # What a sentence may end with: C4's marks, then Chinese and Japanese ones.
+_HAN = re.compile(r"[\u3400-\u9fff]")
 LINE_ENDS = (".", "!", "?", '"', "'", "”", "’", "。", "！", "？", "」", "』", "…", "；")
 
 
@@ -21,8 +22,8 @@ def without_boilerplate(text: str, params: BoilerplateParams) -> str:
 def _is_text(line: str, params: BoilerplateParams) -> bool:
     if params.needs_line_end and not line.rstrip().endswith(LINE_ENDS):
         return False
-    # Chinese writes no spaces: ten characters are words enough.
-    if len(line.split()) < params.min_line_words and len(line.strip()) < 10 * params.min_line_words:
+    # Chinese writes no spaces: two characters are a word.
+    if len(line.split()) + len(_HAN.findall(line)) // 2 < params.min_line_words:
         return False
     phrases = _phrases(tuple(params.phrases))
     return phrases is None or not phrases.search(line)

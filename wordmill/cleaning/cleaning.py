@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from wordmill.cleaning.augmentation import Synonyms, augmented, read_synonyms
 from wordmill.cleaning.batch import CleanBatch
 from wordmill.cleaning.blocklist import read_list
-from wordmill.cleaning.contamination import HeldOutRuns
-from wordmill.cleaning.duplicates import REASONS, RowKeys
+from wordmill.cleaning.characters import Hashes
+from wordmill.cleaning.contamination import HeldOutRuns, without_leaks
+from wordmill.cleaning.duplicates import CONTAMINATED, KEPT, REASONS, RowKeys
 from wordmill.cleaning.engine import cleaned_tables
 from wordmill.cleaning.tally import Dropped, Tally
 from wordmill.data.records import (
@@ -30,16 +31,19 @@ from wordmill.data.records import (
     Pair,
     RecordWriter,
     Split,
+    content_id,
     kind_name,
     records_path,
     schema,
 )
 from wordmill.params.clean import CleanParams
 from wordmill.progress import Progress
+from wordmill.workers import Workers
 
 HELD_OUT_FIRST: tuple[Split, ...] = ("test", "validation", "train")
 _ROW_BITS = 48  # a row and its kind in one number
 _EXCERPT_CHARS = 80
+_SMALL_BYTES = 2_000_000  # compressed; about three seconds of work
 
 
 class Cleaning:
@@ -77,6 +81,7 @@ class Cleaning:
         """Clean everything and write what is kept."""
         runs = HeldOutRuns(self._work / "runs")
         with ExitStack() as stack:
+            workers = stack.enter_context(Workers(self._num_workers()))
             keys = {
                 kind: stack.enter_context(
                     RowKeys(self._work / kind_name(kind), self._params.near_duplicates)
@@ -87,14 +92,16 @@ class Cleaning:
                 if split == "train":
                     runs.close_held_out()
                 for kind in KINDS:
-                    self._clean(kind, split, keys[kind], runs)
-            contaminated = runs.contaminated()
+                    self._clean(kind, split, keys[kind], runs, workers)
+            leaks = runs.leaks()
             for index, kind in enumerate(KINDS):
-                rows = contaminated[contaminated >> _ROW_BITS == index]
+                rows = leaks.rows[leaks.rows >> _ROW_BITS == index]
                 verdicts = keys[kind].verdicts(rows & ((1 << _ROW_BITS) - 1))
-                self._write(kind, verdicts, writer)
+                self._write(kind, verdicts, leaks.runs, writer)
 
-    def _clean(self, kind: Kind, split: Split, keys: RowKeys, runs: HeldOutRuns) -> None:
+    def _clean(
+        self, kind: Kind, split: Split, keys: RowKeys, runs: HeldOutRuns, workers: Workers
+    ) -> None:
         """Clean the rows of one file; those that rules are for go to a file of their own."""
         is_train = split == "train"
         clean = CleanBatch(
@@ -106,7 +113,8 @@ class Cleaning:
         path = records_path(self._source, kind, split)
         left = schema(kind).append(pa.field("given_id", pa.string()))
         with pq.ParquetWriter(records_path(self._work, kind, split), left) as writer:
-            for table in cleaned_tables(path, clean, engine=self._params.engine):
+            engine = self._params.engine
+            for table in cleaned_tables(path, clean, engine=engine, workers=workers):
                 self.tally.add_read(kind, split, table)
                 self._progress.advance(len(table))
                 is_left = table["reason"].is_null()
@@ -122,7 +130,7 @@ class Cleaning:
                 keys.add(table, split=HELD_OUT_FIRST.index(split))
                 writer.write_table(table.select(left.names))
 
-    def _write(self, kind: Kind, verdicts: Any, writer: RecordWriter) -> None:
+    def _write(self, kind: Kind, verdicts: Any, runs: Hashes, writer: RecordWriter) -> None:
         start = 0
         reasons = pa.array(REASONS, pa.string())
         for split in HELD_OUT_FIRST:
@@ -131,13 +139,38 @@ class Cleaning:
                     table = file.read_row_group(group)
                     found = verdicts[start : start + len(table)]
                     start += len(table)
-                    kept = table.filter(pa.array(found == 0)).select(schema(kind).names)
+                    if kind is Document:
+                        table, found = self._without_leaks(table, found, runs)
+                    kept = table.filter(pa.array(found == KEPT)).select(schema(kind).names)
                     dropped = table.append_column("reason", reasons.take(pa.array(found)))
-                    self._drop(kind, split, dropped.filter(pa.array(found != 0)))
+                    self._drop(kind, split, dropped.filter(pa.array(found != KEPT)))
                     self.tally.add_kept(kind, split, kept)
                     writer.add_table(kind, split, kept)
                     if kind is Pair and split == "train":
                         self._augment(kept, writer)
+
+    def _without_leaks(self, table: pa.Table, found: Any, runs: Hashes) -> tuple[pa.Table, Any]:
+        """Cut leaked sentences out; what is too short then goes."""
+        leaky = np.flatnonzero(found == CONTAMINATED)
+        if len(leaky) == 0:
+            return table, found
+        texts, found = table["text"].to_pylist(), found.copy()
+        ids = table["id"].to_pylist()
+        size = self._params.contamination.ngram_words
+        for place in leaky:
+            left = without_leaks(texts[place], runs, ngram_words=size)
+            if len(left) >= max(1, self._params.length.min_document_chars):
+                self.tally.add_cut(texts[place], left)
+                texts[place], ids[place], found[place] = left, content_id(left), KEPT
+        for name, values in (("id", ids), ("text", texts)):
+            column = table.schema.get_field_index(name)
+            table = table.set_column(column, name, pa.array(values, pa.string()))
+        return table, found
+
+    def _num_workers(self) -> int | None:
+        """One a core, but for so little text that starting them takes longer."""
+        files = (records_path(self._source, k, s) for k in KINDS for s in HELD_OUT_FIRST)
+        return None if sum(file.stat().st_size for file in files) > _SMALL_BYTES else 1
 
     def _augment(self, kept: pa.Table, writer: RecordWriter) -> None:
         if self._params.augment.copies == 0:

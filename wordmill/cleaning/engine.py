@@ -13,18 +13,21 @@ import pyarrow.parquet as pq
 
 from wordmill.cleaning.batch import CleanBatch
 from wordmill.errors import ParamsError
-from wordmill.workers import map_in_order
+from wordmill.workers import Workers
 
 Engine = Literal["local", "ray"]
 
 
-def cleaned_tables(path: Path, clean: CleanBatch, *, engine: Engine) -> Iterator[pa.Table]:
+def cleaned_tables(
+    path: Path, clean: CleanBatch, *, engine: Engine, workers: Workers
+) -> Iterator[pa.Table]:
     """Yield the cleaned row groups of a file of records, in their order.
 
     Args:
         path: of the file; with `ray`, one that every node sees.
         clean: what is done to each.
         engine: who does it.
+        workers: of the local engine.
 
     Raises:
         ParamsError: the engine is not installed.
@@ -33,7 +36,7 @@ def cleaned_tables(path: Path, clean: CleanBatch, *, engine: Engine) -> Iterator
         yield from _on_ray(path, clean)
         return
     groups = range(pq.read_metadata(path).num_row_groups)
-    yield from map_in_order(partial(_clean_group, path, clean), groups)
+    yield from workers.map(partial(_clean_group, path, clean), groups)
 
 
 def _clean_group(path: Path, clean: CleanBatch, group: int) -> pa.Table:

@@ -72,8 +72,10 @@ def _is_card(text: str) -> bool:
 
 
 def _is_public_address(text: str) -> bool:
+    is_short = ":" in text and len([part for part in text.split(":") if part]) < 3  # x[::3]
     try:
-        return ipaddress.ip_address(text).is_global  # a private one tells nobody apart
+        # A private one tells nobody apart.
+        return not is_short and ipaddress.ip_address(text).is_global
     except ValueError:
         return False
 
@@ -119,7 +121,7 @@ _RULES: dict[MaskedKind, tuple[_Rule, ...]] = {
             ),
             _is_phone,
         ),
-        _Rule(re.compile(r"(?<![\w.(-])(?:\(\d{3}\) ?|\d{3}[-.])\d{3}[-.]\d{4}(?![\w-])"), _always),
+        _Rule(re.compile(r"(?<![\w.-])(?:\(\d{3}\) ?|\d{3}[-.])\d{3}[-.]\d{4}(?![\w-])"), _always),
         _Rule(
             re.compile(r"(?<![\w.-])1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?![\dA-Za-z])", re.ASCII), _always
         ),

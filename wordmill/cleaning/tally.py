@@ -42,6 +42,7 @@ class Tally:
         self._changed: Counter[str] = Counter()
         self._masked: Counter[str] = Counter()
         self._samples: dict[str, list[str]] = defaultdict(list)
+        self._cut: Counter[str] = Counter(documents=0, chars=0)
         self.num_augmented = 0
 
     def add_read(self, kind: Kind, split: Split, table: pa.Table) -> None:
@@ -74,6 +75,11 @@ class Tally:
         self._dropped[dropped.kind, dropped.split, dropped.reason] += 1
         self._add_sample(dropped.reason, dropped.excerpt)
 
+    def add_cut(self, before: str, after: str) -> None:
+        """Count a document that lost leaked sentences and stays."""
+        self._cut["documents"] += 1
+        self._cut["chars"] += len(before) - len(after)
+
     def report(self) -> Report:
         """All counts: by kind and split, by source and language, by step and by length."""
         report: Report = {}
@@ -86,6 +92,7 @@ class Tally:
             report[name] = {group: dict(counts) for group, counts in sorted(groups.items())}
         report["changed"] = dict(self._changed.most_common())
         report["masked"] = dict(self._masked.most_common())
+        report["leaks_cut"] = dict(self._cut)
         report["augmented"] = self.num_augmented
         return report
 
