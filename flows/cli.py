@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows import workspace
@@ -44,6 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     retrain.add_argument("--force", action="store_true", help="run every stage all the same")
     retrain.set_defaults(command=_retrain)
 
+    use = commands.add_parser("use", help="put a preset's values into params.yaml")
+    use.add_argument("preset", type=Path, help="such as experiments/multi30k.yaml")
+    use.add_argument("--data", type=Path, help="the folder that holds the preset's corpus")
+    use.set_defaults(command=_use)
+
     generate = commands.add_parser("generate", help="ask a model for a text")
     generate.add_argument("text", help="what the model is given; - reads standard input")
     generate.add_argument("--task", choices=TASKS, default="summarize", help="(summarize)")
@@ -69,6 +75,13 @@ def _retrain(arguments: argparse.Namespace) -> int:
     with group(command, environment=dict(os.environ), grace_seconds=2 * GRACE_SECONDS) as flow:
         status = flow.wait()
     return status if status >= 0 else 128 - status
+
+
+def _use(arguments: argparse.Namespace) -> int:
+    from flows.preset import use
+
+    print(use(arguments.preset, params=workspace.PARAMS, data=arguments.data))
+    return 0
 
 
 def _generate(arguments: argparse.Namespace) -> int:
