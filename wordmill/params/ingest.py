@@ -5,7 +5,6 @@ stays a few lines long. That is safe here alone: this file is a dependency of th
 so a default that changes reads everything again.
 """
 
-import codecs
 from pathlib import PurePath
 from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -31,7 +30,7 @@ def _inside_root(path: str) -> str:
 def _encoding(name: str) -> str:
     try:
         if name != "auto":
-            codecs.lookup(name)
+            b"".decode(name)
     except LookupError:
         raise ValueError(
             f"unknown encoding '{name}'; auto, or such as: utf-8, utf-16, latin-1, gb18030"
