@@ -16,7 +16,8 @@ _SAMPLE_BYTES = 1 << 16
 _GUESS_BYTES = 1 << 14
 # Broken lines among those that are not ASCII, up to which a file still is UTF-8.
 _MAX_BROKEN_FRACTION = 0.2
-_MAX_ZERO_FRACTION = 0.01
+_MAX_ZERO_FRACTION = 0.001
+_MAX_ODD_FRACTION = 0.01
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is the start of this one
@@ -61,7 +62,7 @@ def encoding_of_html(page: bytes) -> str | None:
         return None
     name = match[1].decode()
     try:
-        b"".decode(name)
+        b"ab".decode(name, "ignore")
     except (LookupError, UnicodeError):
         return None
     return "gb18030" if name.lower() in ("gb2312", "gbk") else name  # pages hold more than they say
@@ -111,12 +112,14 @@ def _guess(sample: list[bytes]) -> str:
 
     text = b"".join(telling)[:_GUESS_BYTES]
     text = text[: text.rfind(b"\n") + 1] or text  # no half character at the end
-    best = from_bytes(text, cp_isolation=list(_COMMON)).best()
+    matches = from_bytes(text, cp_isolation=list(_COMMON))
+    best = matches.best()
     if best is None:
         return "utf-8"
-    # Western text is also valid Central European, and mostly the same there: take the common one.
-    is_western = _decodes(text, "cp1252") and text.decode("cp1252") == str(best)
-    return "cp1252" if is_western else best.encoding
+    # Western text is mostly sound Central European too: of two as likely take the common one.
+    as_likely = (m for m in matches if (m.chaos, -m.coherence) <= (best.chaos, -best.coherence))
+    is_same = _decodes(text, "cp1252") and text.decode("cp1252") == str(best)
+    return "cp1252" if is_same or "cp1252" in {m.encoding for m in as_likely} else best.encoding
 
 
 def _decodes(line: bytes, encoding: str) -> bool:
@@ -136,4 +139,4 @@ def _reads_as(head: bytes, encoding: str) -> bool:
             return False
         text = head[: error.start].decode(encoding)
     num_odd = sum(not (char.isprintable() or char in "\n\r\t\f") for char in text)
-    return bool(text) and num_odd <= len(text) * _MAX_ZERO_FRACTION
+    return bool(text) and num_odd <= len(text) * _MAX_ODD_FRACTION

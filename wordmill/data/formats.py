@@ -131,7 +131,7 @@ class Reader:
         for number, text, problem in self._lines(stream):
             if problem is None and text.isspace():
                 continue
-            value = problem or _parsed(text)
+            value = problem or _parsed(text.rstrip())
             if path is None or isinstance(value, UnusableRowError):
                 yield number, value
             else:

@@ -30,7 +30,7 @@ def _inside_root(path: str) -> str:
 def _encoding(name: str) -> str:
     try:
         if name != "auto":
-            b"".decode(name)
+            b"ab".decode(name, "ignore")
     except LookupError:
         raise ValueError(
             f"unknown encoding '{name}'; auto, or such as: utf-8, utf-16, latin-1, gb18030"
