@@ -159,8 +159,9 @@ def errors_named(name: str) -> Generator[None]:
         yield
     except WordmillError:
         raise
-    except FileNotFoundError:
-        raise DataError(f"{name}: no such file") from None
+    except FileNotFoundError as error:
+        # fsspec says so of any page that it can't get; why is told by the cause.
+        raise _meaning(error.__cause__ or error, name) from None
     except PermissionError as error:
         raise DataError(f"{name}: can't be read: no permission{_why(error)}") from None
     except _DAMAGE as error:
@@ -171,6 +172,8 @@ def errors_named(name: str) -> Generator[None]:
 
 def _meaning(error: BaseException, name: str) -> WordmillError:
     status = getattr(error, "status", None)
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
+        return DataError(f"{name}: no such file")
     is_of_server = isinstance(error, ConnectionError | TimeoutError | _web_error())
     if isinstance(status, int) and 400 <= status < 500 and status not in (408, 429):
         return DataError(f"{name}: the server refuses it: {status} {_first_line(error)}")

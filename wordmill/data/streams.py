@@ -11,7 +11,8 @@ import lzma
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -59,7 +60,7 @@ def members(stream: BinaryIO, name: str) -> Iterator[tuple[str, BinaryIO]]:
     """
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ZIP:
-        with zipfile.ZipFile(seekable(stream)) as archive:
+        with seekable(stream) as file, zipfile.ZipFile(file) as archive:
             for entry in archive.infolist():
                 if not entry.is_dir() and not _is_hidden(entry.filename):
                     if entry.flag_bits & _ENCRYPTED:
@@ -75,14 +76,16 @@ def members(stream: BinaryIO, name: str) -> Iterator[tuple[str, BinaryIO]]:
         yield name, stream
 
 
-def seekable(stream: BinaryIO) -> BinaryIO:
-    """The stream itself if it is a file, else its content as a temporary one."""
+@contextmanager
+def seekable(stream: BinaryIO) -> Generator[BinaryIO]:
+    """Yield the stream itself if it is a file, else its content as a temporary one."""
     if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO):
-        return stream
-    copied = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - goes when unused
-    shutil.copyfileobj(stream, copied, HEAD_BYTES)
-    copied.seek(0)
-    return copied
+        yield stream
+        return
+    with tempfile.TemporaryFile() as copied:
+        shutil.copyfileobj(stream, copied, HEAD_BYTES)
+        copied.seek(0)
+        yield cast("BinaryIO", copied)
 
 
 def decoded_lines(stream: BinaryIO, encoding: str, *, max_bytes: int) -> Iterator[Line]:

@@ -57,17 +57,17 @@ def table_rows(
     Raises:
         DataError: the file is damaged, or has no such column.
     """
-    number = 0
-    file = seekable(stream)
     batches = _parquet if kind == "parquet" else _arrow
-    try:
-        for batch in batches(file, name, wanted):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
-    except (pa.ArrowException, OSError) as error:
-        line = str(error).partition("\n")[0]
-        raise DataError(f"{name}: not valid {kind.capitalize()}: {line}") from None
+    number = 0
+    with seekable(stream) as file:
+        try:
+            for batch in batches(file, name, wanted):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+        except (pa.ArrowException, OSError) as error:
+            line = str(error).partition("\n")[0]
+            raise DataError(f"{name}: not valid {kind.capitalize()}: {line}") from None
 
 
 def _parquet(stream: BinaryIO, name: str, wanted: list[Column]) -> Iterator[pa.RecordBatch]:
