@@ -1,35 +1,48 @@
-"""Normalize, filter and deduplicate documents and pairs; every drop has a reason."""
+"""Repair, mask, filter and deduplicate documents and pairs; every drop has a reason."""
 
 import json
+import shutil
 
 from stages.stage import Stage, run
-from wordmill.data.cleaning import Cleaning, Dropped
-from wordmill.data.records import write_records
+from wordmill.cleaning.cleaning import Cleaning
+from wordmill.cleaning.tally import Dropped
+from wordmill.data.records import KINDS, SPLITS, RecordWriter, count_records, kind_name
 from wordmill.files import write_json
 from wordmill.params.clean import CleanParams
 from wordmill.progress import Progress
 
 
 def main(stage: Stage) -> str:
-    """Write data/clean: the records kept, a report of counts, and a line for each drop."""
+    """Write data/clean: the records kept, counts, samples, and a line for each drop."""
     params = stage.section("clean", CleanParams)
     source = stage.input("ingest")
+    total = sum(count_records(source, kind, split) for kind in KINDS for split in SPLITS)
     with (
         stage.output_folder() as folder,
         (folder / "dropped.jsonl").open("w", encoding="utf-8") as dropped,
-        Progress("clean", unit="record", **stage.progress) as progress,
+        Progress("clean", unit="record", total=total, **stage.progress) as progress,
+        RecordWriter(folder) as writer,
     ):
 
         def write_down(drop: Dropped) -> None:
             dropped.write(json.dumps(drop._asdict(), ensure_ascii=False) + "\n")
 
-        cleaning = Cleaning(source, params, on_drop=write_down, progress=progress)
-        write_records(folder, cleaning.records())
-        report = cleaning.report()
+        work = folder / "work"
+        work.mkdir()
+        cleaning = Cleaning(
+            source, work, params, seed=stage.seed, on_drop=write_down, progress=progress
+        )
+        cleaning.run(writer)
+        shutil.rmtree(work)
+        report = cleaning.tally.report()
         write_json(folder / "report.json", report)
-    kept = {kind: sum(split["kept"] for split in report[kind].values()) for kind in report}
-    read = {kind: sum(split["read"] for split in report[kind].values()) for kind in report}
-    return ", ".join(f"kept {kept[kind]:,} of {read[kind]:,} {kind}" for kind in report)
+        write_json(folder / "samples.json", cleaning.tally.samples())
+    return ", ".join(_kept(report, kind) for kind in map(kind_name, KINDS))
+
+
+def _kept(report: dict[str, dict[str, dict[str, int]]], kind: str) -> str:
+    read, kept = (sum(report[kind][split][what] for split in SPLITS) for what in ("read", "kept"))
+    return f"kept {kept:,} of {read:,} {kind}"
 
 
 if __name__ == "__main__":

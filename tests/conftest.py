@@ -13,6 +13,7 @@ import torch
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
+PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
 
 SMALL_PARAMS = {
     "seed": 7,
@@ -36,14 +37,15 @@ SMALL_PARAMS = {
         "test_fraction": 0.1,
     },
     "clean": {
-        "unicode_form": "NFC",
-        "min_document_chars": 10,
-        "max_document_chars": 10000,
-        "min_letter_fraction": 0.5,
-        "min_source_chars": 10,
-        "max_source_chars": 1000,
-        "min_target_chars": 3,
-        "max_target_chars": 100,
+        **PARAMS["clean"],
+        "length": {
+            "min_document_chars": 10,
+            "max_document_chars": 10000,
+            "min_source_chars": 10,
+            "max_source_chars": 1000,
+            "min_target_chars": 3,
+            "max_target_chars": 100,
+        },
     },
     "tokenize": {
         "kind": "byte-bpe",
@@ -86,6 +88,16 @@ SMALL_PARAMS = {
     "registry": {"name": "small"},
 }
 SMALL_PARAMS["finetune"] = {**SMALL_PARAMS["pretrain"], "steps": 60}
+
+
+def params_of(section: str):
+    """A section of the project's own params.yaml."""
+    from wordmill.params.clean import CleanParams
+    from wordmill.params.section import parse_params, read_params
+
+    shapes = {"clean": CleanParams}
+    values = read_params(ROOT / "params.yaml")[section]
+    return parse_params(shapes[section], values, file=ROOT / "params.yaml")
 
 
 def write_params(project: Path, params: dict) -> None:

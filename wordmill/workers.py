@@ -25,30 +25,52 @@ Made = TypeVar("Made")
 def map_in_order(
     function: Callable[[Item], Made], items: Iterable[Item], *, num_workers: int | None = None
 ) -> Iterator[Made]:
-    """Yield `function(item)` for each item, in order, on all cores.
+    """Yield `function(item)` for each item, in order, on all cores; see `Workers.map`."""
+    with Workers(num_workers) as workers:
+        yield from workers.map(function, items)
+
+
+class Workers:
+    """A pool of processes that is started when it is first needed.
 
     Args:
-        function: can be pickled, and so can what it takes and makes.
-        items: taken only as fast as they are worked on.
-        num_workers: processes; None is one a core.
+        num_workers: processes; None is one a core, 1 works in this process.
     """
-    remaining = iter(items)
-    first = list(islice(remaining, 2))
-    num_workers = num_workers or os.cpu_count() or 1
-    if len(first) < 2 or num_workers == 1:
-        yield from map(function, chain(first, remaining))
-        return
-    with _pool(num_workers) as pool:
+
+    def __init__(self, num_workers: int | None = None) -> None:
+        self._num_workers = num_workers or os.cpu_count() or 1
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, function: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+        """Yield `function(item)` for each item, in order.
+
+        Args:
+            function: can be pickled, and so can what it takes and makes.
+            items: taken only as fast as they are worked on.
+        """
+        remaining = iter(items)
+        first = list(islice(remaining, 2))
+        if len(first) < 2 or self._num_workers == 1:
+            yield from map(function, chain(first, remaining))
+            return
+        pool = self._pool = self._pool or _started(self._num_workers)
         waiting: deque[Future[Made]] = deque()
         for item in chain(first, remaining):
             waiting.append(pool.submit(function, item))
-            if len(waiting) > num_workers * _BATCHES_AHEAD:
+            if len(waiting) > self._num_workers * _BATCHES_AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _pool(num_workers: int) -> ProcessPoolExecutor:
+def _started(num_workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         num_workers,
         mp_context=multiprocessing.get_context("spawn"),  # a fork would copy locked locks

@@ -1,0 +1,84 @@
+"""Personal data: what is masked, what only looks like it, and what it costs."""
+
+import time
+
+import pytest
+
+from wordmill.cleaning.masking import mask, placeholder
+
+KINDS = ("email", "phone", "ip", "card", "iban", "china_id", "us_ssn")
+
+PERSONAL = [
+    ("email", "joe.doe+x@mail.example.org"),
+    ("phone", "+1 (212) 555-0100"),
+    ("phone", "(212) 555-0100"),
+    ("phone", "212-555-0100"),
+    ("phone", "+44 20 7946 0958"),
+    ("phone", "13812345678"),
+    ("phone", "010-62345678"),
+    ("ip", "8.8.8.8"),
+    ("ip", "2001:4860:4860::8888"),
+    ("card", "4111 1111 1111 1111"),
+    ("card", "5500-0000-0000-0004"),
+    ("card", "378282246310005"),
+    ("iban", "DE89 3704 0044 0532 0130 00"),
+    ("iban", "GB82WEST12345698765432"),
+    ("china_id", "11010519491231002X"),
+    ("us_ssn", "536-90-4399"),
+]
+HARMLESS = [
+    "4111 1111 1111 1112",  # wrong checksum
+    "DE88 3704 0044 0532 0130 00",
+    "110105194912310021",
+    "000-12-3456",
+    "192.168.1.1",  # private: tells nobody apart
+    "127.0.0.1",
+    "1.2.3.4.5",
+    "999.1.1.1",
+    "12:30:45",
+    "2024-01-02",
+    "3.14159265358979",
+    "ISBN 978-3-16-148410-0",
+    "1234567890123456",
+    "@decorator",
+    "a@b",
+    "x[1:2, ::3]",
+    "Decimal('0.0000000')",
+    "0x1F4A9 0xdeadbeef",
+]
+
+
+@pytest.mark.parametrize(("kind", "item"), PERSONAL)
+@pytest.mark.parametrize("frame", ["{}", "call {} now", "地址：{}。", "({})", "<{}>"])
+def test_personal_data_gives_way_to_its_placeholder(kind, item, frame):
+    text, found = mask(frame.format(item), KINDS)
+    assert text == frame.format(placeholder(kind))
+    assert found == {kind: 1}
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_only_looks_like_it_stays(text):
+    assert mask(text, KINDS) == (text, {})
+
+
+def test_only_the_kinds_asked_for_are_masked():
+    text = "joe@example.org, 8.8.8.8"
+    assert mask(text, ["ip"]) == ("joe@example.org, <IP>", {"ip": 1})
+    assert mask(text, []) == (text, {})
+
+
+def test_all_of_them_in_one_text():
+    text, found = mask("; ".join(item for _, item in PERSONAL), KINDS)
+    assert text == "; ".join(placeholder(kind) for kind, _ in PERSONAL)
+    assert sum(found.values()) == len(PERSONAL)
+
+
+@pytest.mark.parametrize("unit", ["ab1.", "1", "1:", "a@", "1 ", "A1 ", "1.", "+1 ", "@", "a-"])
+def test_no_text_costs_more_than_its_length(unit):
+    def seconds(size):
+        started = time.process_time()
+        mask(unit * size, KINDS)
+        return time.process_time() - started
+
+    # Eight times the text: eight times the work, sixteen with room; a square would be 64.
+    assert seconds(80_000) < 16 * max(seconds(10_000), 0.01)

@@ -1,0 +1,44 @@
+"""Texts that hold a listed word or phrase."""
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from wordmill.errors import DataError
+
+
+def holds_listed(text: str, listed: tuple[str, ...]) -> bool:
+    """Whether one of the listed words or phrases stands in the text, upper case or lower."""
+    pattern = _pattern(listed)
+    return pattern is not None and pattern.search(text) is not None
+
+
+def read_list(path: Path) -> tuple[str, ...]:
+    """The entries of a list file: one a line, `#` starts a comment.
+
+    Raises:
+        DataError: the file is missing or is not UTF-8.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file; lists lie in the folder that clean.lists names"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}; convert it") from None
+    entries = (line.partition("#")[0].strip() for line in lines)
+    return tuple(entry for entry in entries if entry)
+
+
+@lru_cache(maxsize=4)
+def _pattern(listed: tuple[str, ...]) -> re.Pattern[str] | None:
+    if not listed:
+        return None
+    # A word border only where the entry has a letter that is written with spaces around.
+    entries = (rf"{_border(entry[0])}{re.escape(entry)}{_border(entry[-1])}" for entry in listed)
+    return re.compile("|".join(entries), re.IGNORECASE)
+
+
+def _border(character: str) -> str:
+    return r"\b" if character.isascii() and character.isalnum() else ""
