@@ -15,7 +15,12 @@ from wordmill.workers import Workers
 
 @pytest.fixture
 def path(tmp_path):
-    texts = [*small_texts(9000, seed=3), "<p>one &amp; two</p>", "joe@example.org wrote this text", ""]
+    texts = [
+        *small_texts(9000, seed=3),
+        "<p>one &amp; two</p>",
+        "joe@example.org wrote this text",
+        "",
+    ]
     write_records(tmp_path, [("train", document(text, origin="s")) for text in texts])
     return records_path(tmp_path, Document, "train")
 
@@ -42,7 +47,9 @@ def test_the_batch_function_runs_under_datasets_map(path, tmp_path):
 
     whole = CLEAN(pq.read_table(path)).to_pylist()
     data = datasets.Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache"))
-    mapped = data.with_format("arrow").map(CLEAN, batched=True, batch_size=1000, load_from_cache_file=False)
+    mapped = data.with_format("arrow").map(
+        CLEAN, batched=True, batch_size=1000, load_from_cache_file=False
+    )
     assert mapped.with_format("arrow")[:].to_pylist() == whole
 
 
