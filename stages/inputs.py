@@ -15,6 +15,7 @@ from typing import Any
 from wordmill.params.section import read_params
 
 _PACKAGES_THAT_MOVE_WEIGHTS = ("torch", "lightning", "transformers")
+_PACKAGES_THAT_READ = ("pyarrow", "resiliparse", "charset-normalizer")
 _CHUNK_BYTES = 1 << 20
 
 
@@ -28,6 +29,15 @@ def inputs_key(stage: str) -> str:
     parts += [[str(path), md5_of(path)] for dep in described["deps"] for path in _files(Path(dep))]
     key.update(json.dumps(parts, sort_keys=True).encode())
     return key.hexdigest()[:16]
+
+
+def code_key(stage: str) -> str:
+    """A hash of the code that a stage depends on, and of what reads and writes its files."""
+    deps = read_params(Path("dvc.yaml"))["stages"][stage]["deps"]
+    code = [Path(dep) for dep in deps if dep.startswith(("stages/", "wordmill/"))]
+    parts: list[Any] = [platform.python_version(), *map(version, _PACKAGES_THAT_READ)]
+    parts += [[str(path), md5_of(path)] for dep in code for path in _files(dep)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def dvc_hash(folder: Path) -> str:

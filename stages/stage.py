@@ -88,6 +88,11 @@ class Stage:
         """Where this stage keeps checkpoints: a folder for each set of inputs and code."""
         return self._scratch_root / inputs_key(self.name)
 
+    @property
+    def memory(self) -> Path:
+        """Where this stage keeps what its next run may build on."""
+        return _STATE / self.name
+
     def clear_scratch(self) -> None:
         """Forget all checkpoints; the output is in its place."""
         shutil.rmtree(self._scratch_root, ignore_errors=True)

@@ -19,14 +19,16 @@ SMALL_PARAMS = {
     "seed": 7,
     "ingest": {
         "root": "data/raw",
+        "max_bad_fraction": 0.0,
+        "max_row_bytes": 1000000,
         "sources": [
             {
-                "kind": "jsonl",
+                "kind": "files",
                 "path": "texts.jsonl",
                 "columns": {"task": "write", "text": "text"},
             },
             {
-                "kind": "jsonl",
+                "kind": "files",
                 "path": "pairs.jsonl",
                 "columns": {"task": "summarize", "source": "body", "target": "title"},
             },

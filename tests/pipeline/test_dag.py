@@ -120,6 +120,7 @@ def test_a_param_reruns_its_own_stages_alone(project, section, key, value, expec
         ("wordmill/metrics/score.py", ["evaluate"]),
         ("wordmill/training/module.py", ["pretrain", "finetune"]),
         ("wordmill/data/cleaning.py", ["ingest", "clean"]),
+        ("wordmill/data/sql.py", ["ingest"]),
         ("stages/finetune.py", ["finetune"]),
         ("flows/retrain.py", []),
         ("data/raw/new.txt", ["ingest"]),
@@ -141,6 +142,21 @@ def test_making_the_model_again_gives_the_same_bytes(project):
     assert "Running stage 'pretrain'" in done.stdout
     after = {stage: dvc_hash(project / "data" / stage) for stage in STAGES}
     assert after == before
+
+
+def test_ingest_reads_only_what_is_new(project):
+    before = dvc_hash(project / "data/ingest")
+    new = project / "data/raw/more.txt"
+    new.write_text("nobody reads this file\n")  # but DVC runs the stage for it
+    try:
+        done = run_in(project, "dvc", "repro", "ingest")
+        assert "2 of 2 parts unchanged" in done.stdout
+        assert dvc_hash(project / "data/ingest") == before
+        times = json.loads((project / "data/ingest.times.json").read_text())
+        assert [entry["address"] for entry in times] == ["texts.jsonl", "pairs.jsonl"]
+    finally:
+        new.unlink()
+        run_in(project, "dvc", "repro", "ingest")
 
 
 def test_a_stage_runs_without_dvc(project):
@@ -175,20 +191,17 @@ def set_source(**values):
     return lambda p: p["ingest"].update(sources=[values])
 
 
-TEXT = {"task": "write", "text": "text"}
-
-
 @pytest.mark.parametrize(
     ("change", "content", "status", "expected"),
     [
         (lambda p: p["finetune"].update(lrr=1), b"", 2, "finetune.lrr: unknown key"),
         (lambda p: p["model"].update(num_layers="2"), b"", 2, "model.num_layers: must be"),
-        (set_source(kind="jsonl", path="no.jsonl", columns=TEXT), b"", 65, "no such file"),
-        (set_source(kind="jsonl", path="x", columns=TEXT), b"", 65, "the source is empty"),
-        (set_source(kind="jsonl", path="x", columns=TEXT), b'{"text": "a"}\n{', 65, "x:2: not"),
-        (set_source(kind="jsonl", path="x", columns=TEXT), b'{"t": "a"}', 65, "no column 'text'"),
+        (set_source(kind="files", path="no.jsonl"), b"", 65, "no such file"),
+        (set_source(kind="files", path="x", format="jsonl"), b"", 65, "the source is empty"),
+        (set_source(kind="files", path="x", format="jsonl"), b'{"text": "a"}\n{', 65, "x:2: not"),
+        (set_source(kind="files", path="x", format="jsonl"), b'{"t": "a"}', 65, "no column 'text'"),
         (
-            set_source(kind="csv", path="x", encoding="utf-8", delimiter=",", columns=TEXT),
+            set_source(kind="files", path="x", format="csv", encoding="utf-8"),
             "text\nété\n".encode("latin-1"),
             65,
             "x:2: not utf-8",

@@ -47,15 +47,27 @@ def test_a_misspelt_key_inside_a_source_is_named(params):
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ({"kind": "jsom"}, "got 'jsom'; allowed: 'python-docs', 'text', 'jsonl'"),
+        (
+            {"kind": "jsonl"},
+            "got 'jsonl'; allowed: 'python-docs', 'files', 'parallel', 'sql', 'hugg",
+        ),
         ({}, "'kind' is missing"),
-        ({"kind": "text", "path": "../x", "encoding": "utf-8", "unit": "line"}, "ingest.root"),
-        ({"kind": "text", "path": "/x", "encoding": "utf-8", "unit": "line"}, "ingest.root"),
+        ({"kind": "files", "path": "../x"}, "ingest.root"),
+        ({"kind": "files", "path": "/x"}, "ingest.root"),
+        ({"kind": "files", "path": "x", "columns": {"task": "write", "text": []}}, "a column such"),
+        ({"kind": "files", "path": "x", "columns": {"text": "body"}}, "'task' is missing"),
+        ({"kind": "files", "path": "x", "language": "german"}, "got 'german'; must be an ISO"),
+        ({"kind": "files", "path": "x", "encoding": "utf-99"}, "unknown encoding 'utf-99'"),
+        ({"kind": "files", "path": "x", "format": "jsom"}, "format: must be 'text', 'markdown'"),
+        ({"kind": "files", "path": "x", "split": "dev"}, "split: must be 'train'"),
+        ({"kind": "sql", "url": "postgresql://a:secret@h/d", "query": "q"}, "PGPASSWORD"),
     ],
 )
 def test_a_wrong_source_says_what_is_allowed(params, source, expected):
     params["ingest"]["sources"] = [source]
-    assert expected in problems(params)[0]
+    (line,) = problems(params)
+    assert expected in line
+    assert "secret" not in line
 
 
 @pytest.mark.parametrize("value", [True, "1e-3", 0, -1.0, float("nan"), float("inf"), None])

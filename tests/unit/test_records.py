@@ -16,9 +16,12 @@ from wordmill.data.records import (
 
 
 def test_equal_texts_have_equal_ids_and_others_do_not():
-    assert document("a", source="x").id == document("a", source="y", line=3).id
-    assert document("a", source="x").id != document("b", source="x").id
-    assert pair("a", "bc", task="summarize").id != pair("ab", "c", task="summarize").id
+    assert document("a", origin="x").id == document("a", origin="y", line=3).id
+    assert document("a", origin="x").id != document("b", origin="x").id
+    assert (
+        pair("a", "bc", task="summarize", origin="x").id
+        != pair("ab", "c", task="summarize", origin="x").id
+    )
 
 
 def test_a_split_holds_its_share():
@@ -39,8 +42,10 @@ def test_no_text_leaves_the_test_set_when_its_share_grows():
 def test_records_come_back_as_written(tmp_path):
     draw = random.Random(0)
     texts = ["", "中文\n第二行", "a\x00b", "é" * 5000, *(str(draw.random()) for _ in range(9000))]
-    documents = [document(text, source="s", n=i) for i, text in enumerate(texts)]
-    one_pair = pair("源", "目标", task="translate")
+    documents = [document(text, origin="s", n=i) for i, text in enumerate(texts)]
+    one_pair = pair(
+        "源", "目标", task="translate", origin="s", ask="Chinese", language="zh", weight=2.0
+    )
     write_records(tmp_path, [*(("train", d) for d in documents), ("test", one_pair)])
     assert list(read_records(tmp_path, Document, "train")) == documents
     assert list(read_records(tmp_path, Pair, "test")) == [one_pair]

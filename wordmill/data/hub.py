@@ -1,24 +1,59 @@
 """Data sets of the Hugging Face hub, streamed: nothing is kept on disk but what is ingested."""
 
+import hashlib
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from wordmill.data.files import Row, records_of
-from wordmill.data.records import Document, Pair
+from wordmill.data.parts import Part
+from wordmill.data.rows import About, Result, RowMapping
 from wordmill.errors import DataError, TryAgainError
 from wordmill.params.ingest import HuggingFaceSource
 
+_SECONDS_TO_ANSWER = 20
 
-def read(source: HuggingFaceSource) -> Iterator[tuple[str, Document | Pair]]:
-    """Yield each record with the text that decides its split.
 
-    Raises:
-        DataError: there is no such data set, configuration or split, or a row can't be used.
-        TryAgainError: the hub does not answer.
+def parts(source: HuggingFaceSource, *, about: About, max_row_bytes: int) -> list[Part]:
+    """The one part that a split of a data set makes.
+
+    Args:
+        source: which data set, configuration, revision and split.
+        about: what all records have in common.
+        max_row_bytes: a longer row is a bad one.
     """
-    yield from records_of(_rows(source), source.columns, name=source.name)
+    mapping = RowMapping(source.columns, about=about, max_row_bytes=max_row_bytes)
+    name = f"{source.name} ({source.hub_split})"
+
+    def results() -> Iterator[Result]:
+        yield from mapping.results(enumerate(_rows(source), start=1), file=name)
+
+    return [Part(name=name, results=results, identity=lambda: _commit(source))]
 
 
-def _rows(source: HuggingFaceSource) -> Iterator[Row]:
+def _commit(source: HuggingFaceSource) -> str:
+    """The commit that the revision stands for now; of a local folder, a hash of its files."""
+    folder = Path(source.name)
+    if folder.is_dir():
+        digest = hashlib.blake2b(digest_size=16)
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            digest.update(path.relative_to(folder).as_posix().encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "blake2b").digest())
+        return digest.hexdigest()
+    from httpx import HTTPError
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        info = HfApi().dataset_info(
+            source.name, revision=source.revision, timeout=_SECONDS_TO_ANSWER
+        )
+    except (HTTPError, HfHubHTTPError, OSError, ValueError):
+        return ""  # reading will tell what is wrong
+    return info.sha or ""
+
+
+def _rows(source: HuggingFaceSource) -> Iterator[dict[str, Any]]:
     # Here and not above: it takes 3 s, and most runs have no such source.
     import datasets
     from datasets.exceptions import DatasetNotFoundError
@@ -28,12 +63,12 @@ def _rows(source: HuggingFaceSource) -> Iterator[Row]:
         rows = datasets.load_dataset(
             source.name,
             source.config,
-            split=source.split,
+            split=source.hub_split,
             revision=source.revision,
             streaming=True,
         )
-        for number, row in enumerate(rows, start=1):
-            yield f"{source.name} ({source.split}): row {number}", dict(row)
+        for row in rows:
+            yield dict(row)
     except (ConnectionError, TimeoutError, HfHubHTTPError) as error:
         raise TryAgainError(
             f"{source.name}: the hub does not answer: {_first_line(error)}"

@@ -6,22 +6,24 @@ source, its first line the target. Costs about 5 s on two cores.
 """
 
 import ast
-import os
 import platform
 import re
 import sysconfig
-import threading
-import time
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wordmill.data.records import Document, Pair, document, pair
+from wordmill.data.parts import Part
+from wordmill.data.records import document, pair
+from wordmill.data.rows import About, Keyed, Result
 from wordmill.errors import DataError
+from wordmill.workers import map_in_order
 
 SOURCE = "python-docs"
+LANGUAGE = "en"
+_FILES_A_BATCH = 32
 
 # Tests are not documentation; the rest is other projects' code or data for old Pythons.
 _LEFT_OUT = {
@@ -51,8 +53,13 @@ def fingerprint() -> str:
     return f"{platform.python_implementation()} {platform.python_version()}"
 
 
-def read() -> Iterator[tuple[str, Document | Pair]]:
-    """Yield each record with the text that decides its split.
+def parts(about: About) -> list[Part]:
+    """The one part that a Python is."""
+    return [Part(name=SOURCE, results=partial(read, about), identity=fingerprint)]
+
+
+def read(about: About) -> Iterator[Result]:
+    """Yield what each topic and docstring gives.
 
     A pair goes where the docstring it comes from goes: otherwise a model could have learned
     a held-out target by heart while it pretrained.
@@ -60,14 +67,16 @@ def read() -> Iterator[tuple[str, Document | Pair]]:
     Raises:
         DataError: this interpreter was installed without its documentation.
     """
+    common: dict[str, Any] = about._asdict()
     for topic, text in _topics().items():
-        yield text, document(text, origin=SOURCE, topic=topic)
+        yield [(text, document(text, **common, topic=topic))]
     for found in _docstrings():
-        where = {"path": found.path, "name": found.name}
-        yield found.text, document(found.text, origin=SOURCE, **where)
+        known: dict[str, Any] = {**common, "path": found.path, "name": found.name}
+        records: list[Keyed] = [(found.text, document(found.text, **known))]
         if match := _ONE_LINE_THEN_BODY.fullmatch(found.text):
-            made = pair(match["body"], match["first"], task="summarize", origin=SOURCE, **where)
-            yield found.text, made
+            made = pair(match["body"], match["first"], task="summarize", **known)
+            records.append((found.text, made))
+        yield records
 
 
 def _topics() -> dict[str, str]:
@@ -85,22 +94,14 @@ def _docstrings() -> Iterator[Docstring]:
     root = Path(sysconfig.get_path("stdlib"))
     relative = (path.relative_to(root) for path in root.rglob("*.py"))
     paths = sorted(path.as_posix() for path in relative if not _LEFT_OUT & set(path.parts))
-    with ProcessPoolExecutor(
-        os.cpu_count(), initializer=_end_with, initargs=(os.getpid(),)
-    ) as workers:
-        for found in workers.map(_docstrings_of, [root] * len(paths), paths, chunksize=16):
-            yield from found
+    starts = range(0, len(paths), _FILES_A_BATCH)
+    batches = (paths[start : start + _FILES_A_BATCH] for start in starts)
+    for found in map_in_order(partial(_docstrings_in, root), batches):
+        yield from found
 
 
-def _end_with(parent: int) -> None:
-    """In a worker: end when the parent is gone; a pool's workers would wait for ever."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _docstrings_in(root: Path, paths: list[str]) -> list[Docstring]:
+    return [found for path in paths for found in _docstrings_of(root, path)]
 
 
 def _docstrings_of(root: Path, path: str) -> list[Docstring]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wordmill.tasks import PairTask
@@ -92,8 +93,8 @@ def pair(
 ) -> Pair:
     """Make a pair and its id."""
     known = json.dumps(metadata, ensure_ascii=False)
-    id = content_id(task, source, ask, target)
-    return Pair(id, task, source, ask, target, origin, language, weight, known)
+    made = content_id(task, source, ask, target)
+    return Pair(made, task, source, ask, target, origin, language, weight, known)
 
 
 def split_of(text: str, *, validation_fraction: float, test_fraction: float) -> Split:
@@ -178,13 +179,19 @@ def write_records(folder: Path, records: Iterable[tuple[Split, Document | Pair]]
 
 
 class _GroupWriter:
-    """Collects rows and writes a row group at a time."""
+    """Collects rows and writes a row group at a time.
+
+    Where a group ends follows from the rows alone, whether they come one by one or in tables:
+    equal records are equal bytes.
+    """
 
     def __init__(self, path: Path, columns: pa.Schema) -> None:
         self._schema = columns
         self._writer = pq.ParquetWriter(path, columns, compression="zstd")
+        self._text_column = "text" if "text" in columns.names else "source"
         self._rows: list[tuple[Any, ...]] = []
-        self._num_chars = 0
+        self._tables: list[pa.Table] = []
+        self._num_rows = self._num_chars = 0
 
     def __enter__(self) -> "_GroupWriter":
         return self
@@ -195,18 +202,43 @@ class _GroupWriter:
 
     def add(self, row: Document | Pair) -> None:
         self._rows.append(row)
+        self._num_rows += 1
         self._num_chars += len(row.text) if isinstance(row, Document) else len(row.source)
-        if len(self._rows) >= _MAX_GROUP_ROWS or self._num_chars >= _MAX_GROUP_CHARS:
+        if self._is_full():
             self._flush()
 
     def add_table(self, table: pa.Table) -> None:
-        self._flush()  # keeps the order
-        self._writer.write_table(table.select(self._schema.names).cast(self._schema))
+        table = table.select(self._schema.names).cast(self._schema)
+        sizes = pc.call_function("utf8_length", [table[self._text_column]]).to_numpy()
+        start = 0
+        for row, size in enumerate(sizes):
+            self._num_rows += 1
+            self._num_chars += int(size)
+            if self._is_full():
+                self._keep(table.slice(start, row + 1 - start))
+                self._flush()
+                start = row + 1
+        self._keep(table.slice(start))
 
-    def _flush(self) -> None:
+    def _is_full(self) -> bool:
+        return self._num_rows >= _MAX_GROUP_ROWS or self._num_chars >= _MAX_GROUP_CHARS
+
+    def _keep(self, table: pa.Table) -> None:
+        self._tables_from_rows()  # what came before stays before
+        if table.num_rows:
+            self._tables.append(table)
+
+    def _tables_from_rows(self) -> None:
         if self._rows:
             columns = zip(*self._rows, strict=True)
             arrays = [pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
-            self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+            self._tables.append(pa.Table.from_arrays(arrays, schema=self._schema))
             self._rows.clear()
-            self._num_chars = 0
+
+    def _flush(self) -> None:
+        self._tables_from_rows()
+        if self._tables:
+            group = pa.concat_tables(self._tables).combine_chunks()
+            self._writer.write_table(group, row_group_size=group.num_rows)
+            self._tables.clear()
+        self._num_rows = self._num_chars = 0

@@ -1,106 +1,132 @@
-"""`ingest`: where text comes from and how it is split."""
+"""`ingest`: where text comes from, what its rows mean and how it is split.
+
+A section has no defaults, because DVC can't see them; an entry of `sources` has, so that one
+stays a few lines long. That is safe here alone: this file is a dependency of the ingest stage,
+so a default that changes reads everything again.
+"""
 
 from pathlib import PurePath
 from typing import Annotated, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, Field
 
+from wordmill.params.columns import Columns, Language, WriteColumns
 from wordmill.params.section import Section
-from wordmill.tasks import PairTask
+
+Format = Literal["text", "markdown", "html", "jsonl", "json", "csv", "tsv", "parquet", "arrow"]
 
 
 def _inside_root(path: str) -> str:
-    if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
+    is_outside = PurePath(path).is_absolute() or ".." in PurePath(path).parts
+    if "://" not in path and is_outside:
         raise ValueError(
-            f"got '{path}'; must lie under ingest.root, the folder that DVC watches for changes"
+            f"got '{path}'; must lie under ingest.root, the folder that DVC watches for changes,"
+            " or be an address such as s3://bucket/x.jsonl"
         )
     return path
 
 
-PathInRoot = Annotated[str, Field(min_length=1), AfterValidator(_inside_root)]
+def _encoding(name: str) -> str:
+    try:
+        if name != "auto":
+            b"ab".decode(name, "ignore")
+    except LookupError:
+        raise ValueError(
+            f"unknown encoding '{name}'; auto, or such as: utf-8, utf-16, latin-1, gb18030"
+        ) from None
+    return name
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password or "password" in parse_qs(parts.query):
+        raise ValueError(
+            "holds a password, and params.yaml is kept in git; take it out and put it where the"
+            " driver looks: ~/.pgpass or PGPASSWORD for PostgreSQL"
+        )
+    return url
+
+
+SourcePath = Annotated[str, Field(min_length=1), AfterValidator(_inside_root)]
 Fraction = Annotated[float, Field(gt=0, lt=0.5)]
+Encoding = Annotated[str, AfterValidator(_encoding)]
 
 
-class DocumentColumns(Section):
-    """Rows that are text to learn language from."""
+class Entry(Section):
+    """What every source can say of itself."""
 
-    task: Literal["write"]
-    text: str
-    """The column that holds the text."""
-
-
-class PairColumns(Section):
-    """Rows that are a source and the target to make from it."""
-
-    task: PairTask
-    source: str
-    """The column that holds what is given."""
-    target: str
-    """The column that holds what is wanted."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """How often its records are trained on, beside others at 1."""
+    split: Literal["train", "validation", "test"] | None = None
+    """Where all its records go; null goes by content hash."""
 
 
-Columns = Annotated[DocumentColumns | PairColumns, Field(discriminator="task")]
-
-
-class PythonDocsSource(Section):
+class PythonDocsSource(Entry):
     """The language reference and the docstrings of the running interpreter."""
 
     kind: Literal["python-docs"]
 
 
-class TextSource(Section):
-    """Plain text files; each unit is a document."""
+class FilesSource(Entry):
+    """Files of text or of rows: one, a folder of them, or a glob."""
 
-    kind: Literal["text"]
-    path: PathInRoot
-    """A file or a glob, relative to ingest.root."""
-    encoding: str
-    unit: Literal["file", "paragraph", "line"]
-    """What one document is; a paragraph ends at a blank line."""
-
-
-class JsonlSource(Section):
-    """JSON lines: one object a line, UTF-8."""
-
-    kind: Literal["jsonl"]
-    path: PathInRoot
-    columns: Columns
-
-
-class CsvSource(Section):
-    """Comma-separated values with a header line."""
-
-    kind: Literal["csv"]
-    path: PathInRoot
-    encoding: str
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)]
-    columns: Columns
+    kind: Literal["files"]
+    path: SourcePath
+    """Under ingest.root, or an address with `://`."""
+    format: Format | None = None
+    """Null goes by the ending of each file."""
+    encoding: Encoding = "auto"
+    unit: Literal["file", "paragraph", "line"] = "file"
+    """What one document of a text file is; a paragraph ends at a blank line."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """Between fields; null is a comma for csv and a tab for tsv."""
+    rows: str | None = None
+    """In JSON, the path to the rows, such as `data[].paragraphs[]`."""
+    columns: Columns = WriteColumns()
+    language: Language | None = None
 
 
-class ParquetSource(Section):
-    """Parquet files."""
+class ParallelSource(Entry):
+    """Two text files whose lines are translations of each other."""
 
-    kind: Literal["parquet"]
-    path: PathInRoot
-    columns: Columns
+    kind: Literal["parallel"]
+    source: SourcePath
+    target: SourcePath
+    source_language: Language
+    target_language: Language
+    encoding: Encoding = "auto"
 
 
-class HuggingFaceSource(Section):
+class SqlSource(Entry):
+    """The rows that a database answers a query with."""
+
+    kind: Literal["sql"]
+    url: Annotated[str, AfterValidator(_without_password)]
+    """Of SQLAlchemy's kind, such as postgresql://reader@host/news, without a password."""
+    query: str
+    version_query: str | None = None
+    """Gives one value that changes when the rows do, such as `select max(id) from news`."""
+    columns: Columns = WriteColumns()
+    language: Language | None = None
+
+
+class HuggingFaceSource(Entry):
     """A data set of the Hugging Face hub, or a local folder in the hub's layout."""
 
     kind: Literal["huggingface"]
     name: str
-    config: str | None
-    revision: str | None
+    config: str | None = None
+    revision: str | None = None
     """A commit or tag; null takes the newest."""
-    split: str
-    """The hub's split to read; wordmill splits by content hash afterwards."""
-    columns: Columns
+    hub_split: str = "train"
+    """The hub's split to read."""
+    columns: Columns = WriteColumns()
+    language: Language | None = None
 
 
-FileSource = TextSource | JsonlSource | CsvSource | ParquetSource
 Source = Annotated[
-    PythonDocsSource | FileSource | HuggingFaceSource,
+    PythonDocsSource | FilesSource | ParallelSource | SqlSource | HuggingFaceSource,
     Field(discriminator="kind"),
 ]
 
@@ -110,6 +136,10 @@ class IngestParams(Section):
 
     root: str
     """The folder of local sources; DVC watches all of it."""
+    max_bad_fraction: Annotated[float, Field(ge=0, le=1)]
+    """Share of a source's rows that may be set aside; at 0 the first bad row stops the run."""
+    max_row_bytes: Annotated[int, Field(gt=0)]
+    """A row longer than this is a bad row, and is never held in memory whole."""
     sources: Annotated[list[Source], Field(min_length=1)]
     validation_fraction: Fraction
     """Share of documents, by content hash, held out while training; above 0, below 0.5."""
