@@ -37,6 +37,8 @@ _CHARACTERS = r"[\s\S]"
 _TEXTS_A_BATCH = 1000
 # Scores of equal text differ in the last digits from run to run: sums in a hash map's order.
 _SCORE_DIGITS = 6
+_SCORE_STEP = 1e-4
+_NEVER_MET = "ÿ"  # the byte 0xFF, which no UTF-8 text has
 
 
 class _Kind(NamedTuple):
@@ -92,20 +94,21 @@ def _pre_tokenizer(pieces: str, *, is_on_bytes: bool) -> pre_tokenizers.PreToken
 def _in_fixed_order(tokenizer: Tokenizer) -> models.Unigram:
     """The model trained, made the same for the same texts.
 
-    The trainer gives letters that it never met falling scores in the order of a hash map: here
-    the single letters at the end of the list get the same scores in alphabetic order.
+    The trainer gives letters that it never met scores that fall by one step each, in the order
+    of a hash map: here they get the same scores in alphabetic order.
     """
     found = json.loads(tokenizer.to_str())["model"]["vocab"]
     num_special = len(tokenizer.get_added_tokens_decoder())
-    special, pieces = found[:num_special], found[num_special:]
-    ranked = sorted((-round(score, _SCORE_DIGITS), piece) for piece, score in pieces)
-    first_rare = len(ranked)
-    while first_rare > 0 and len(ranked[first_rare - 1][1]) == 1:
-        first_rare -= 1
-    rare = sorted(piece for _, piece in ranked[first_rare:])
-    names = [piece for _, piece in ranked[:first_rare]] + rare
-    scores = [-negative for negative, _ in ranked]
-    return models.Unigram([*map(tuple, special), *zip(names, scores, strict=True)])
+    score_of: dict[str, float] = dict(found[num_special:])
+    steps = {
+        letter: (score_of[_NEVER_MET] - score_of[letter]) / _SCORE_STEP
+        for letter in pre_tokenizers.ByteLevel.alphabet()
+    }
+    never_met = sorted(c for c, step in steps.items() if abs(step - round(step)) < _SCORE_STEP)
+    scores = sorted((score_of[letter] for letter in never_met), reverse=True)
+    score_of.update(zip(never_met, scores, strict=True))
+    ranked = sorted((-round(score, _SCORE_DIGITS), piece) for piece, score in score_of.items())
+    return models.Unigram([*map(tuple, found[:num_special]), *((p, -s) for s, p in ranked)])
 
 
 def _bpe_trainer(params: TokenizeParams, special_tokens: list[str]) -> trainers.Trainer:

@@ -4,7 +4,6 @@ Batches of records are encoded by threads and written in order; a few of them ar
 any time, so that memory does not grow with the data.
 """
 
-import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -40,8 +39,6 @@ from wordmill.tokens.tokenizer import fingerprint, num_ids
 _BATCHES_AHEAD = 2  # a thread; more would only be more in memory
 _SAMPLE_TEXTS = 200
 
-log = logging.getLogger(__name__)
-
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -73,7 +70,6 @@ def pack(
         progress: counts records.
     """
     encoder = best_encoder(tokenizer, _sample(records))
-    log.info("encoding with %s", encoder.name)
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
         packer = _Packer(records, folder, tokenizer, params, encoder, threads, progress)
         report: dict[str, Any] = {
