@@ -139,11 +139,13 @@ def test_another_shape_is_left_to_the_tokenizer(tokenizer, change, reason, caplo
     assert reason in caplog.text
 
 
-def test_the_shape_of_gpt2_is_known(tokenizer):
-    def as_gpt2(backend):
-        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+def test_a_pattern_apart_from_its_bytes_is_known(tokenizer):
+    def as_others(backend):
+        split = pre_tokenizers.Split(Regex(fast.GPT2_PIECES), "isolated")
+        to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        backend.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
 
-    assert_same(changed(tokenizer, as_gpt2), RANDOM_TEXTS[:500])
+    assert_same(changed(tokenizer, as_others), RANDOM_TEXTS[:500])
 
 
 def test_without_tiktoken_the_tokenizer_does_it(tokenizer, monkeypatch, caplog):
