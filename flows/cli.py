@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", help="ask a model for a text")
     generate.add_argument("text", help="what the model is given; - reads standard input")
     generate.add_argument("--task", choices=TASKS, default="summarize", help="(summarize)")
+    generate.add_argument("--ask", default="", help="the question, the target language, ...")
     generate.add_argument("--model", default="champion", help="an alias or a version (champion)")
     generate.set_defaults(command=_generate)
 
@@ -91,7 +92,15 @@ def _generate(arguments: argparse.Namespace) -> int:
     text = sys.stdin.read() if arguments.text == "-" else arguments.text
     if not text.strip():
         raise ParamsError("the text is empty; give one, or - to read standard input")
-    print(ask(params.registry.name, arguments.model, task=arguments.task, source=text))
+    print(
+        ask(
+            params.registry.name,
+            arguments.model,
+            task=arguments.task,
+            source=text,
+            asked=arguments.ask,
+        )
+    )
     return 0
 
 
