@@ -1,17 +1,19 @@
 """Make the tokenizer from cleaned training text and pack every split into token files."""
 
+import json
 from typing import Any
 
 from stages.stage import Stage, run
 from wordmill.files import write_json
 from wordmill.params.tokenize import TokenizeParams
 from wordmill.progress import Progress
+from wordmill.report.data_page import data_page
 from wordmill.tokens.making import make_tokenizer
 from wordmill.tokens.packing import num_records, pack
 
 
 def main(stage: Stage) -> str:
-    """Write data/tokenize: tokenizer/, token files, report.json and vocabulary.json."""
+    """Write data/tokenize: tokenizer/, token files, their counts, and data.html for a reader."""
     params = stage.section("tokenize", TokenizeParams)
     records = stage.input("clean")
     context_tokens = stage.value("model", "context_tokens")
@@ -27,6 +29,11 @@ def main(stage: Stage) -> str:
         report: dict[str, Any] = {"training_bytes": made.training_bytes, **packed.report}
         write_json(folder / "report.json", report)
         write_json(folder / "vocabulary.json", packed.vocabulary)
+        counts, samples = (
+            json.loads((records / f"{name}.json").read_text()) for name in ("report", "samples")
+        )
+        page = data_page(counts, samples, report, packed.vocabulary)
+        (folder / "data.html").write_text(page, encoding="utf-8")
     train = report["documents"]["train"]
     return (
         f"{report['vocab_size']:,} entries, {train['tokens']:,} training tokens"
