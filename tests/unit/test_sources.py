@@ -239,6 +239,8 @@ def test_a_wrong_entry_is_told(tmp_path):
     ]:
         with pytest.raises(ValidationError, match=expected):
             source(**{"path": "x", **wrong})
+    with pytest.raises(ValidationError, match="Invalid IPv6 URL"):
+        source(path="http://[::1/x.txt")
 
 
 def test_a_missing_file_says_where_paths_start(tmp_path):
@@ -247,6 +249,10 @@ def test_a_missing_file_says_where_paths_start(tmp_path):
     (tmp_path / "x").mkdir()
     with pytest.raises(DataError, match="no file in this folder has an ending"):
         records(tmp_path, path="x")
+    for path in ("**x/[.txt", "x" * 5000, "http://"):
+        with pytest.raises(DataError) as caught:
+            records(tmp_path, path=path)
+        assert "\n" not in str(caught.value)
     (tmp_path / "x.dat").write_text("a")
     with pytest.raises(DataError, match=r"x.dat: its ending tells no format"):
         records(tmp_path, path="x.dat")
