@@ -63,8 +63,10 @@ def test_a_folder_reads_every_format_by_its_ending(tmp_path):
     (folder / "k.jsonl.gz").write_bytes(gzip.compress(b'{"text": "12"}\n'))
     (folder / "left.out").write_text("no")
     (folder / ".hidden.txt").write_text("no")
+    (tmp_path / "README.md").write_text("no")
     found = texts(tmp_path, path="in")
     assert found == ["1", "2", "3", "4", "5,", "6", "# 7", "8", "9", "10", "10", "12"]
+    assert texts(tmp_path, path=".") == found
 
 
 def test_a_record_knows_its_place_and_what_its_source_says(tmp_path):

@@ -28,6 +28,7 @@ _VERSION_KEYS = ("ETag", "etag", "md5Hash", "Content-MD5", "content_md5", "check
 _TIME_KEYS = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated", "created")
 # A file changed this lately may change again without its time showing it.
 _TIME_IS_COARSE_SECONDS = 2
+_ABOUT_THE_ROOT = "README.md"  # tells what the folder is for; a source only if named itself
 _DAMAGE = (
     *(EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile),
     *(NotImplementedError, pa.ArrowInvalid),  # a way to compress that is not known; zstd
@@ -194,7 +195,8 @@ def _local_files(path: str, root: Path) -> list[File]:
             f"{found}: no such file; a source's path is relative to ingest.root"
             f" ({root}) and may be a glob such as '**/*.txt'"
         )
-    return [LocalFile(name, place) for name, place in named.items() if not _is_hidden(name)]
+    left_out = {name for name in named if _is_hidden(name)} | {_ABOUT_THE_ROOT}
+    return [LocalFile(name, place) for name, place in named.items() if name not in left_out]
 
 
 def _remote_files(address: str) -> Iterator[File]:
