@@ -63,8 +63,10 @@ def test_a_folder_reads_every_format_by_its_ending(tmp_path):
     (folder / "k.jsonl.gz").write_bytes(gzip.compress(b'{"text": "12"}\n'))
     (folder / "left.out").write_text("no")
     (folder / ".hidden.txt").write_text("no")
+    (tmp_path / "README.md").write_text("no")
     found = texts(tmp_path, path="in")
     assert found == ["1", "2", "3", "4", "5,", "6", "# 7", "8", "9", "10", "10", "12"]
+    assert texts(tmp_path, path=".") == found
 
 
 def test_a_record_knows_its_place_and_what_its_source_says(tmp_path):
@@ -239,6 +241,8 @@ def test_a_wrong_entry_is_told(tmp_path):
     ]:
         with pytest.raises(ValidationError, match=expected):
             source(**{"path": "x", **wrong})
+    with pytest.raises(ValidationError, match="Invalid IPv6 URL"):
+        source(path="http://[::1/x.txt")
 
 
 def test_a_missing_file_says_where_paths_start(tmp_path):
@@ -247,6 +251,10 @@ def test_a_missing_file_says_where_paths_start(tmp_path):
     (tmp_path / "x").mkdir()
     with pytest.raises(DataError, match="no file in this folder has an ending"):
         records(tmp_path, path="x")
+    for path in ("**x/[.txt", "x" * 5000, "http://"):
+        with pytest.raises(DataError) as caught:
+            records(tmp_path, path=path)
+        assert "\n" not in str(caught.value)
     (tmp_path / "x.dat").write_text("a")
     with pytest.raises(DataError, match=r"x.dat: its ending tells no format"):
         records(tmp_path, path="x.dat")

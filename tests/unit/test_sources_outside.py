@@ -202,7 +202,8 @@ def test_a_version_query_tells_whether_to_read(tmp_path, database):
         ({"url": "sqlite:////tmp/no/such.db"}, "no such file: /tmp/no/such.db"),
         ({"url": "foo://x/y"}, "not an address of a database"),
         ({"url": "what"}, "not an address of a database"),
-        ({"url": "oracle+oracledb://x/y"}, "its driver is not here: pip install oracledb"),
+        ({"url": "postgresql://host:port/news"}, "not an address of a database"),
+        ({"url": "oracle+oracledb://x/y"}, "its driver is not here: install 'oracledb'"),
     ],
 )
 def test_a_wrong_query_is_one_line(tmp_path, database, change, expected):

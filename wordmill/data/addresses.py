@@ -28,6 +28,7 @@ _VERSION_KEYS = ("ETag", "etag", "md5Hash", "Content-MD5", "content_md5", "check
 _TIME_KEYS = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated", "created")
 # A file changed this lately may change again without its time showing it.
 _TIME_IS_COARSE_SECONDS = 2
+_ABOUT_THE_ROOT = "README.md"  # tells what the folder is for; a source only if named itself
 _DAMAGE = (
     *(EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile),
     *(NotImplementedError, pa.ArrowInvalid),  # a way to compress that is not known; zstd
@@ -135,21 +136,14 @@ def find_files(path: str, root: Path) -> list[File]:
         DataError: there is none, or no way to it.
         TryAgainError: its server does not answer.
     """
-    if "://" in path:
-        with errors_named(shown(path)):
-            return sorted(_remote_files(path), key=lambda file: file.name)
-    found = root / path
-    if found.is_file():
-        return [LocalFile(path, found)]
-    with errors_named(str(found)):
-        paths = found.rglob("*") if found.is_dir() else root.glob(path)
-        named = {p.relative_to(root).as_posix(): p for p in paths if p.is_file()}
-    if not named and not found.is_dir():
-        raise DataError(
-            f"{found}: no such file; a source's path is relative to ingest.root"
-            f" ({root}) and may be a glob such as '**/*.txt'"
-        )
-    return [LocalFile(name, named[name]) for name in sorted(named) if not _is_hidden(name)]
+    is_remote = "://" in path
+    name = shown(path) if is_remote else str(root / path)
+    try:
+        with errors_named(name):
+            found = _remote_files(path) if is_remote else _local_files(path, root)
+            return sorted(found, key=lambda file: file.name)
+    except ValueError as error:
+        raise DataError(f"{name}: no such path, address or pattern: {_first_line(error)}") from None
 
 
 @contextmanager
@@ -174,6 +168,8 @@ def _meaning(error: BaseException, name: str) -> WordmillError:
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return DataError(f"{name}: no such file")
+    if isinstance(error, ValueError):  # what aiohttp says of an address that is none
+        return DataError(f"{name}: can't be read: {type(error).__name__}: {_first_line(error)}")
     is_of_server = isinstance(error, ConnectionError | TimeoutError | _web_error())
     if isinstance(status, int) and 400 <= status < 500 and status not in (408, 429):
         return DataError(f"{name}: the server refuses it: {status} {_first_line(error)}")
@@ -188,9 +184,24 @@ def _web_error() -> type[Exception]:
     return ClientError
 
 
+def _local_files(path: str, root: Path) -> list[File]:
+    found = root / path
+    if found.is_file():
+        return [LocalFile(path, found)]
+    paths = found.rglob("*") if found.is_dir() else root.glob(path)
+    named = {p.relative_to(root).as_posix(): p for p in paths if p.is_file()}
+    if not named and not found.is_dir():
+        raise DataError(
+            f"{found}: no such file; a source's path is relative to ingest.root"
+            f" ({root}) and may be a glob such as '**/*.txt'"
+        )
+    left_out = {name for name in named if _is_hidden(name)} | {_ABOUT_THE_ROOT}
+    return [LocalFile(name, place) for name, place in named.items() if name not in left_out]
+
+
 def _remote_files(address: str) -> Iterator[File]:
     system, path = _system(address)
-    scheme = address.partition("://")[0]
+    is_web = address.startswith("http")
     if "*" in path:
         found = system.glob(path, detail=True)
     elif path.endswith("/") or system.info(path).get("type") == "directory":
@@ -201,9 +212,9 @@ def _remote_files(address: str) -> Iterator[File]:
     if not files:
         raise FileNotFoundError
     for place, info in files.items():
-        full = place if "://" in place else f"{scheme}://{place.lstrip('/')}"
+        full = place if "://" in place else system.unstrip_protocol(place)
         # A listing of a web page tells names alone.
-        known = system.info(place) if scheme.startswith("http") and len(files) > 1 else info
+        known = system.info(place) if is_web and len(files) > 1 else info
         yield RemoteFile(shown(full), place, system, known)
 
 
@@ -241,5 +252,5 @@ def _why(error: OSError) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.strip().partition("\n")[0]

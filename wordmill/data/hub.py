@@ -40,15 +40,16 @@ def _commit(source: HuggingFaceSource) -> str:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "blake2b").digest())
         return digest.hexdigest()
-    from httpx import HTTPError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+
+    # From there: the hub's client was built on httpx, and is on httpx2 now.
+    from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
 
     try:
         info = HfApi().dataset_info(
             source.name, revision=source.revision, timeout=_SECONDS_TO_ANSWER
         )
-    except (HTTPError, HfHubHTTPError, OSError, ValueError):
+    except (HTTPError, OSError, ValueError):
         return ""  # reading will tell what is wrong
     return info.sha or ""
 
@@ -57,7 +58,7 @@ def _rows(source: HuggingFaceSource) -> Iterator[dict[str, Any]]:
     # Here and not above: it takes 3 s, and most runs have no such source.
     import datasets
     from datasets.exceptions import DatasetNotFoundError
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
 
     try:
         rows = datasets.load_dataset(
@@ -69,7 +70,7 @@ def _rows(source: HuggingFaceSource) -> Iterator[dict[str, Any]]:
         )
         for row in rows:
             yield dict(row)
-    except (ConnectionError, TimeoutError, HfHubHTTPError) as error:
+    except (ConnectionError, TimeoutError, HTTPError) as error:
         raise TryAgainError(
             f"{source.name}: the hub does not answer: {_first_line(error)}"
         ) from None

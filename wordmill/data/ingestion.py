@@ -68,7 +68,13 @@ class Ingestion:
                 known = self._take_in(source, writer, bad)
                 bad.judge()
                 if not any(part.num_good for part in known):
-                    raise DataError(f"{name}: the source is empty; it gave no rows")
+                    num_bad = sum(part.num_bad for part in known)
+                    gave = (
+                        f"none of its {num_bad:,} rows can be used"
+                        if num_bad
+                        else "it gave no rows"
+                    )
+                    raise DataError(f"{name}: the source is empty; {gave}")
                 self._seen.append((source, known))
 
     def report(self) -> dict[str, Any]:

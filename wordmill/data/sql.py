@@ -43,7 +43,7 @@ def shown_url(url: str) -> str:
 
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number
         return "sql"
     return parsed.set(query={}).render_as_string(hide_password=True)
 
@@ -59,7 +59,8 @@ def _version(source: SqlSource) -> str:
     if source.version_query is None:
         return ""
     with _connected(source.url) as connection:
-        return str(connection.exec_driver_sql(source.version_query).scalar())
+        value = connection.exec_driver_sql(source.version_query).scalar()
+    return "" if value is None else str(value)
 
 
 @contextmanager
@@ -87,9 +88,9 @@ def _engine(url: str, name: str) -> Any:
         engine = create_engine(parsed, poolclass=NullPool)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(str(error.name).partition(".")[0])
-        install = f"pip install 'wordmill[{extra}]'" if extra else f"pip install {error.name}"
+        install = f"pip install 'wordmill[{extra}]'" if extra else f"install '{error.name}'"
         raise DataError(f"{name}: its driver is not here: {install}") from None
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise DataError(
             f"{name}: not an address of a database that is known; such as"
             " postgresql://reader@host/news or sqlite:///data/raw/news.db"

@@ -102,14 +102,15 @@ def decoded_lines(stream: BinaryIO, encoding: str, *, max_bytes: int) -> Iterato
     head = stream.read(HEAD_BYTES)
     found = encoding_of_head(head) if encoding == "auto" else encoding
     whole = _buffered(chain([head], iter(lambda: stream.read(HEAD_BYTES), b"")))
-    if found and not is_line_safe(found):
-        whole, found = _buffered(as_utf8(whole, found)), "utf-8"
+    wide = found if found and not is_line_safe(found) else None
+    if wide:
+        whole, found = _buffered(as_utf8(whole, wide)), "utf-8"
     lines = _byte_lines(whole, max_bytes)
     told = _with_encoding(lines) if found is None else ((line, found) for line in lines)
     for number, (line, line_encoding) in enumerate(told, start=1):
         if number == 1 and line.startswith(codecs.BOM_UTF8):
             line = line[len(codecs.BOM_UTF8) :]
-        yield _decoded(number, line, line_encoding, max_bytes)
+        yield _decoded(number, line, line_encoding, wide or line_encoding, max_bytes)
 
 
 def whole_text(data: bytes, encoding: str) -> str | UnusableRowError:
@@ -128,7 +129,8 @@ def whole_text(data: bytes, encoding: str) -> str | UnusableRowError:
     try:
         return data.decode(found).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        return _not_decodable(error, data[:_EXCERPT_BYTES].decode(found, "backslashreplace"))
+        excerpt = data[:_EXCERPT_BYTES].decode(found, "backslashreplace")
+        return _not_decodable(error, excerpt, found)
     except UnicodeError as error:  # utf-16 without its mark is one that names no byte
         return UnusableRowError("not_decodable", f"not {found}: {error}")
 
@@ -139,15 +141,15 @@ def too_long(max_bytes: int, start: str) -> UnusableRowError:
     return UnusableRowError("row_too_long", detail, start[:_EXCERPT_BYTES])
 
 
-def _not_decodable(error: UnicodeDecodeError, text: str) -> UnusableRowError:
+def _not_decodable(error: UnicodeDecodeError, text: str, encoding: str) -> UnusableRowError:
     detail = (
-        f"not {error.encoding}: {error.reason} 0x{error.object[error.start]:02x}; say how the"
+        f"not {encoding}: {error.reason} 0x{error.object[error.start]:02x}; say how the"
         " file is encoded under ingest.sources, or convert it"
     )
     return UnusableRowError("not_decodable", detail, text)
 
 
-def _decoded(number: int, line: bytes, encoding: str, max_bytes: int) -> Line:
+def _decoded(number: int, line: bytes, encoding: str, shown: str, max_bytes: int) -> Line:
     if isinstance(line, _TooLong):
         text = line.decode(encoding, "backslashreplace")
         return Line(number, text, too_long(max_bytes, text))
@@ -155,7 +157,7 @@ def _decoded(number: int, line: bytes, encoding: str, max_bytes: int) -> Line:
         return Line(number, line.decode(encoding), None)
     except UnicodeDecodeError as error:
         text = line.decode(encoding, "backslashreplace")
-        return Line(number, text, _not_decodable(error, text))
+        return Line(number, text, _not_decodable(error, text, shown))
 
 
 def _byte_lines(stream: BinaryIO, max_bytes: int) -> Iterator[bytes]:

@@ -71,7 +71,7 @@ def table_rows(
 
 
 def _parquet(stream: BinaryIO, name: str, wanted: list[Column]) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(stream) as file:
+    with pq.ParquetFile(stream, page_checksum_verification=True) as file:
         columns = _present(file.schema_arrow.names, name, wanted)
         yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
 

@@ -18,6 +18,7 @@ Format = Literal["text", "markdown", "html", "jsonl", "json", "csv", "tsv", "par
 
 
 def _inside_root(path: str) -> str:
+    urlsplit(path)  # says so itself if an address is none
     is_outside = PurePath(path).is_absolute() or ".." in PurePath(path).parts
     if "://" not in path and is_outside:
         raise ValueError(
