@@ -6,6 +6,7 @@ from stages.stage import Stage, run
 from wordmill.files import write_json
 from wordmill.params.tokenize import TokenizeParams
 from wordmill.progress import Progress
+from wordmill.tokens.choosing import num_training_texts
 from wordmill.tokens.making import make_tokenizer
 from wordmill.tokens.packing import num_records, pack
 
@@ -15,7 +16,8 @@ def main(stage: Stage) -> str:
     params = stage.section("tokenize", TokenizeParams)
     records = stage.input("clean")
     context_tokens = stage.value("model", "context_tokens")
-    with Progress("learn", unit="text", **stage.progress) as progress:
+    total = num_training_texts(records)
+    with Progress("learn", unit="text", total=total, **stage.progress) as progress:
         made = make_tokenizer(records, params, context_tokens=context_tokens, progress=progress)
     total = num_records(records)
     with (
