@@ -8,6 +8,7 @@ from wordmill.files import write_json
 from wordmill.params.tokenize import TokenizeParams
 from wordmill.progress import Progress
 from wordmill.report.data_page import data_page
+from wordmill.tokens.choosing import num_training_texts
 from wordmill.tokens.making import make_tokenizer
 from wordmill.tokens.packing import num_records, pack
 
@@ -17,7 +18,8 @@ def main(stage: Stage) -> str:
     params = stage.section("tokenize", TokenizeParams)
     records = stage.input("clean")
     context_tokens = stage.value("model", "context_tokens")
-    with Progress("learn", unit="text", **stage.progress) as progress:
+    total = num_training_texts(records)
+    with Progress("learn", unit="text", total=total, **stage.progress) as progress:
         made = make_tokenizer(records, params, context_tokens=context_tokens, progress=progress)
     total = num_records(records)
     with (

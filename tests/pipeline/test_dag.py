@@ -73,7 +73,7 @@ def test_the_outputs_are_there_and_say_what_they_are(project):
     lines = (data / "evaluate/predictions.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     assert len(rows) == 3 * SMALL_PARAMS["evaluate"]["max_pairs"]
-    assert set(rows[0]) == {"system", "id", "task", "source", "target", "prediction"}
+    assert set(rows[0]) == {"system", "id", "task", "source", "ask", "target", "prediction"}
     assert "# Evaluation" in (data / "evaluate/report.md").read_text()
     report = json.loads((data / "clean/report.json").read_text())
     assert report["documents"]["train"]["read"] > 200

@@ -13,12 +13,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from wordmill.data.records import KINDS, Document, Kind, Split, read_tables, records_path
+from wordmill.data.records import (
+    KINDS,
+    Document,
+    Kind,
+    Pair,
+    Split,
+    count_records,
+    read_tables,
+    records_path,
+)
 from wordmill.errors import DataError
 from wordmill.progress import Progress
 from wordmill.tokens.quality import num_bytes
 from wordmill.tokens.rows import Ints
 
+_TEXT_COLUMNS: dict[Kind, tuple[str, ...]] = {
+    Document: ("text",),
+    Pair: ("source", "ask", "target"),
+}
 _ROWS_A_BATCH = 1024
 _ID_DIGITS = 32
 _FLOAT_DIGITS = 13  # 52 bits: exact in a float
@@ -48,7 +61,7 @@ class TrainingText:
 
     def __init__(self, records: Path, *, max_bytes: int, progress: Progress) -> None:
         self._records, self._max_bytes, self._progress = records, max_bytes, progress
-        there = sum(int(num_bytes(texts).sum()) for texts in self._columns(limit=None))
+        there = sum(int(num_bytes(texts).sum()) for _, texts in self._columns())
         if there == 0:
             raise DataError(f"{records}: no training text is left; data/clean/report.json says why")
         self._share = min(1.0, max_bytes / there)
@@ -58,19 +71,27 @@ class TrainingText:
     def __iter__(self) -> Iterator[str]:
         self.num_bytes = 0
         limit = None if self._share == 1 else f"{int(self._share * 16**_ID_DIGITS):0{_ID_DIGITS}x}"
-        for texts in self._columns(limit):
-            for text, size in zip(texts.to_pylist(), num_bytes(texts), strict=True):
+        for table, texts in self._columns():
+            chosen = texts if limit is None else texts.filter(_below(table["id"], limit))
+            for text, size in zip(chosen.to_pylist(), num_bytes(chosen), strict=True):
                 if self.num_bytes + size <= self._max_bytes:
                     self.num_bytes += int(size)
                     yield text
             self._progress.advance(len(texts))
 
-    def _columns(self, limit: str | None) -> Iterator[pa.ChunkedArray]:
+    def _columns(self) -> Iterator[tuple[pa.Table, pa.ChunkedArray]]:
         for kind in KINDS:
             for table in read_tables(self._records, kind, "train"):
-                chosen = table if limit is None else _below(table, limit)
-                for name in ("text",) if kind is Document else ("source", "ask", "target"):
-                    yield chosen[name]
+                for name in _TEXT_COLUMNS[kind]:
+                    yield table, table[name]
+
+
+def num_training_texts(records: Path) -> int:
+    """The texts that `TrainingText` counts, for its progress."""
+    return sum(
+        len(columns) * count_records(records, kind, "train")
+        for kind, columns in _TEXT_COLUMNS.items()
+    )
 
 
 def batches(records: Path, kind: Kind, split: Split) -> Iterator[Batch]:
@@ -91,10 +112,10 @@ def batches(records: Path, kind: Kind, split: Split) -> Iterator[Batch]:
         done += 1
 
 
-def _below(table: pa.Table, limit: str) -> pa.Table:
+def _below(ids: pa.ChunkedArray, limit: str) -> pa.ChunkedArray:
     # Ids are hexadecimal numbers of one length: as text they sort as they do by value.
     less: Any = pc.less  # pyright: ignore[reportAttributeAccessIssue]  # made as it is imported
-    return table.filter(less(table["id"], limit))
+    return less(ids, limit)
 
 
 def num_weighted(records: Path, kind: Kind, split: Split) -> int:
