@@ -7,7 +7,7 @@ from wordmill.cleaning.augmentation import augmented, read_synonyms
 from wordmill.cleaning.blocklist import holds_listed
 from wordmill.cleaning.boilerplate import without_boilerplate
 from wordmill.cleaning.classical import preprocess
-from wordmill.cleaning.mending import mend
+from wordmill.cleaning.mending import Mended, mend
 from wordmill.cleaning.repair import normalize
 from wordmill.data.records import pair
 from wordmill.errors import DataError
@@ -49,10 +49,10 @@ def test_nfkc_folds_full_width_forms():
     ],
 )
 def test_each_step_says_that_it_changed_the_text(given, wanted, step):
-    mended = mend(given, CLEAN)
-    assert mended.text == wanted
-    assert mended.changed == (step,)
-    assert mended.sample.startswith(f"{step}: ")
+    mended = mend(["before", given], CLEAN)
+    assert mended.texts == ["before", wanted]
+    assert mended.changed == {1: [step]}
+    assert mended.samples[1].startswith(f"{step}: ")
 
 
 @pytest.mark.parametrize(
@@ -67,15 +67,15 @@ def test_each_step_says_that_it_changed_the_text(given, wanted, step):
     ],
 )
 def test_clean_text_stays_as_it_is(text):
-    mended = mend(text, CLEAN)
-    assert (mended.text, mended.changed, mended.masked) == (text, (), {})
+    assert mend([text], CLEAN) == Mended([text])
 
 
 def test_samples_never_show_what_was_masked():
-    mended = mend("<p>write to joe@example.org</p>\x00", CLEAN)
-    assert mended.masked == {"email": 1}
-    assert mended.sample == ""
-    assert "joe" not in mended.text
+    mended = mend(["<p>write to joe@example.org</p>\x00"], CLEAN)
+    assert mended.masked == {0: {"email": 1}}
+    assert mended.changed == {0: ["html", "mask"]}
+    assert mended.samples == {}
+    assert "joe" not in mended.texts[0]
 
 
 def test_boilerplate_lines_go():

@@ -8,6 +8,7 @@ it by; see `cleaning.py` for what needs all rows.
 
 import hashlib
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,12 +139,8 @@ class _Rows:
 
     def __post_init__(self) -> None:
         names = ("text",) if self.kind is Document else ("source", "ask", "target")
-        self._mended: list[list[Mended]] = []
-        self.texts = {}
-        for name in names:
-            mended = [mend(text, self.params) for text in self.given[name].to_pylist()]
-            self.texts[name] = [one.text for one in mended]
-            self._mended.append(mended)
+        self._mended = {name: mend(self.given[name].to_pylist(), self.params) for name in names}
+        self.texts = {name: mended.texts for name, mended in self._mended.items()}
         self.languages = self.given["language"].to_pylist()
         self.reasons = list(self._length_reasons())
         for texts in self.texts.values():  # some are huge
@@ -249,14 +246,33 @@ class _Rows:
         return zip(self.given["task"].to_pylist(), *self.texts.values(), strict=True)
 
     def _findings(self) -> dict[str, pa.Array]:
-        rows = [Mended.joined(parts) for parts in zip(*self._mended, strict=True)]
+        num_rows = len(self.reasons)
+        changed, masked, sample = ([""] * num_rows for _ in range(3))
+        for mended in self._mended.values():
+            for row, steps in mended.changed.items():
+                changed[row] = ",".join(
+                    dict.fromkeys([*filter(None, changed[row].split(",")), *steps])
+                )
+            for row, found in mended.samples.items():
+                sample[row] = sample[row] or found
+        for row, found in _joined(self._mended.values()).items():
+            masked[row], sample[row] = json.dumps(found), ""
         return {
             "given_id": self.given["id"].combine_chunks(),
             "reason": pa.array(self.reasons, pa.string()),
-            "changed": pa.array([",".join(row.changed) for row in rows], pa.string()),
-            "masked": pa.array([json.dumps(row.masked) if row.masked else "" for row in rows]),
-            "sample": pa.array([row.sample for row in rows], pa.string()),
+            "changed": pa.array(changed, pa.string()),
+            "masked": pa.array(masked, pa.string()),
+            "sample": pa.array(sample, pa.string()),
         }
+
+
+def _joined(parts: Iterable[Mended]) -> dict[int, dict[str, int]]:
+    """What was masked in all texts of a row."""
+    found: dict[int, Counter[str]] = defaultdict(Counter)
+    for part in parts:
+        for row, counts in part.masked.items():
+            found[row].update(counts)
+    return {row: dict(counts) for row, counts in found.items()}
 
 
 def _out_of(text: str, least: int, most: int) -> str | None:

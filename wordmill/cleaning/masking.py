@@ -7,7 +7,6 @@ starts, so that no text costs more than its length.
 
 import ipaddress
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -30,25 +29,24 @@ _ALL_BUT_DIGITS = bytes(sorted(set(range(256)) - set(b"0123456789")))
 _NOT_DIGITS = re.compile(r"\D")
 
 
-def mask(text: str, kinds: Sequence[MaskedKind]) -> tuple[str, Counter[str]]:
+def mask(text: str, kinds: Sequence[MaskedKind]) -> tuple[str, dict[str, int]]:
     """Replace personal data of the given kinds; returns how many of each were found."""
-    found: Counter[str] = Counter()
-    if not kinds:
+    found: dict[str, int] = {}
+    if "@" in text and "email" in kinds and _AT_DOMAIN.search(text):
+        text, count = _without_emails(text)
+        found |= {"email": count} if count else {}
+    digits = text.encode(errors="replace").translate(None, _ALL_BUT_DIGITS)
+    if len(digits) < _MIN_DIGITS:
         return text, found
-    if "email" in kinds and _AT_DOMAIN.search(text):
-        text, found["email"] = _without_emails(text)
     for kind in _possible(text, set(kinds)):
         for rule in _RULES[kind]:
             text, count = _replaced(text, rule, placeholder(kind))
-            found[kind] += count
-    return text, +found
+            found |= {kind: found.get(kind, 0) + count} if count else {}
+    return text, found
 
 
 def _possible(text: str, kinds: set[MaskedKind]) -> Iterator[MaskedKind]:
     """The kinds of numbers that the text may hold, in the order to look for them."""
-    digits = text.encode(errors="replace").translate(None, _ALL_BUT_DIGITS)
-    if len(digits) < _MIN_DIGITS:
-        return
     numbers = kinds - {"email", "ip"}
     has_number = bool(numbers) and _NUMBER_HINT.search(text)
     has_address = "ip" in kinds and (_IP_HINT.search(text) or _IPV6_HINT.search(text))

@@ -1,9 +1,12 @@
-"""One text through all that changes text: what comes out and what was done to it."""
+"""Texts through all that changes them: what comes out and what was done to each.
+
+A step is a function from texts to texts, and one that leaves a text alone gives the same object
+back. Nothing is told of a text in which personal data was found.
+"""
 
 import re
-from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from wordmill.cleaning.boilerplate import without_boilerplate
 from wordmill.cleaning.masking import mask
@@ -20,78 +23,72 @@ _STARTS_AS_HTML = re.compile(
 _CLOSES_A_TAG = re.compile(r"</[a-z][a-z0-9]*>", re.IGNORECASE)
 _EXCERPT_CHARS = 40
 _SEARCHED_CHARS = 1000  # for the first difference; past it the ends are shown
+_MAX_SAMPLES = 3  # of each step and batch
+
+Step = Callable[[list[str]], list[str]]
 
 
-class Mended(NamedTuple):
-    """A text and what was done to it."""
+@dataclass
+class Mended:
+    """Texts of a batch and what was done to them, by row."""
 
-    text: str
-    changed: tuple[str, ...]
-    """The steps that changed it."""
-    masked: dict[str, int]
-    """How many items of each kind of personal data were masked."""
-    sample: str
-    """Before and after where the first step changed it; empty where something was masked."""
-
-    @classmethod
-    def joined(cls, parts: "tuple[Mended, ...]") -> "Mended":
-        """What was done to all parts of a row."""
-        if len(parts) == 1:
-            return parts[0]
-        changed = tuple(dict.fromkeys(step for part in parts for step in part.changed))
-        masked: Counter[str] = Counter()
-        for part in parts:
-            masked.update(part.masked)
-        sample = next((part.sample for part in parts if part.sample), "")
-        return cls("", changed, dict(masked), "" if masked else sample)
+    texts: list[str]
+    changed: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+    """The steps that changed a text."""
+    masked: dict[int, dict[str, int]] = field(default_factory=dict[int, dict[str, int]])
+    """How many items of each kind of personal data were masked in it."""
+    samples: dict[int, str] = field(default_factory=dict[int, str])
+    """For some: what stood there before and after."""
 
 
-def mend(text: str, params: CleanParams) -> Mended:
-    """Repair, convert, strip and mask a text."""
-    changed: list[str] = []
-    sample = ""
-    for name, step in _STEPS.items():
-        after = step(text, params)
-        if after != text:
-            changed.append(name)
-            sample = sample or _sample(name, text, after)
-            text = after
-    text, masked = mask(text, params.mask)
-    if masked:
-        changed.append("mask")
-    return Mended(text, tuple(changed), dict(masked), "" if masked else sample)
+def mend(texts: list[str], params: CleanParams) -> Mended:
+    """Convert, repair, strip and mask texts."""
+    mended = Mended(texts)
+    for name, step in _steps(params):
+        _apply(name, step, mended)
+    for row, text in enumerate(mended.texts):
+        found, counts = mask(text, params.mask)
+        if counts:
+            mended.texts[row] = found
+            mended.masked[row] = counts
+            mended.changed.setdefault(row, []).append("mask")
+            mended.samples.pop(row, None)
+    return mended
 
 
-def _mojibake(text: str, params: CleanParams) -> str:
-    return undo_mojibake(text) if params.repair.is_mojibake_undone else text
+def _steps(params: CleanParams) -> Iterator[tuple[str, Step]]:
+    if params.repair.is_html_converted:
+        yield "html", lambda texts: [_without_html(text) for text in texts]
+    if params.repair.is_mojibake_undone:
+        yield "mojibake", lambda texts: [undo_mojibake(text) for text in texts]
+    form = params.repair.unicode_form
+    yield "normalize", lambda texts: [normalize(text, unicode_form=form) for text in texts]
+    boilerplate = params.boilerplate
+    if boilerplate.is_on:
+        yield "boilerplate", lambda texts: [without_boilerplate(t, boilerplate) for t in texts]
 
 
-def _html(text: str, params: CleanParams) -> str:
-    if not params.repair.is_html_converted or not _STARTS_AS_HTML.match(text):
-        return text
-    return html_to_text(text) if _CLOSES_A_TAG.search(text) else text
+def _apply(name: str, step: Step, mended: Mended) -> None:
+    before, mended.texts = mended.texts, step(mended.texts)
+    num_samples = 0
+    for row, (one, other) in enumerate(zip(before, mended.texts, strict=True)):
+        if one is other or one == other:
+            continue
+        mended.changed.setdefault(row, []).append(name)
+        if num_samples < _MAX_SAMPLES and row not in mended.samples:
+            num_samples += 1
+            mended.samples[row] = f"{name}: {_difference(one, other)}"
 
 
-def _normalize(text: str, params: CleanParams) -> str:
-    return normalize(text, unicode_form=params.repair.unicode_form)
+def _without_html(text: str) -> str:
+    is_html = _STARTS_AS_HTML.match(text) and _CLOSES_A_TAG.search(text)
+    return html_to_text(text) if is_html else text
 
 
-def _boilerplate(text: str, params: CleanParams) -> str:
-    return without_boilerplate(text, params.boilerplate) if params.boilerplate.is_on else text
-
-
-_STEPS: dict[str, Callable[[str, CleanParams], str]] = {
-    "html": _html,
-    "mojibake": _mojibake,
-    "normalize": _normalize,
-    "boilerplate": _boilerplate,
-}
-
-
-def _sample(step: str, before: str, after: str) -> str:
+def _difference(before: str, after: str) -> str:
     heads = zip(before[:_SEARCHED_CHARS], after, strict=False)
     differing = (place for place, (one, other) in enumerate(heads) if one != other)
     place = next(differing, min(len(before), len(after)))
     start = max(0, place - _EXCERPT_CHARS // 2)
     one, other = (text[start : start + _EXCERPT_CHARS] for text in (before, after))
-    return f"{step}: {one!r} -> {other!r}"
+    return f"{one!r} -> {other!r}"
