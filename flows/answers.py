@@ -30,7 +30,7 @@ def of_folder(folder: Path, rows: Rows, settings: dict[str, Any]) -> dict[str, A
     from wordmill.tokens.prompts import request
 
     engine = load_engine(folder, **settings)
-    requests = [request(row["task"], row["source"]) for row in rows]
+    requests = [request(row["task"], row["source"], row.get("ask", "")) for row in rows]
     return {"answers": engine.answer(requests, progress=Progress("answers"))}
 
 

@@ -7,7 +7,7 @@ from flows.workspace import only_flow
 from wordmill.errors import ParamsError
 
 
-def ask(name: str, which: str, *, task: str, source: str) -> str:
+def ask(name: str, which: str, *, task: str, source: str, asked: str = "") -> str:
     """What a registered version answers.
 
     Args:
@@ -15,6 +15,7 @@ def ask(name: str, which: str, *, task: str, source: str) -> str:
         which: an alias or a version number.
         task: what is wanted.
         source: the text given.
+        asked: of it: the question, the target language, who speaks next, the labels.
 
     Raises:
         ParamsError: there is no such version.
@@ -24,7 +25,8 @@ def ask(name: str, which: str, *, task: str, source: str) -> str:
     number = registry.version(which).version if which.isdigit() else registry.holder_of(which)
     if number is None:
         raise ParamsError(f"no version of {name} is '{which}'; `make run` makes a champion")
-    return answers_of(f"models:/{name}/{number}", [{"task": task, "source": source}])["answers"][0]
+    row = {"task": task, "source": source, "ask": asked}
+    return answers_of(f"models:/{name}/{number}", [row])["answers"][0]
 
 
 def promote(name: str, version: str) -> str:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows import workspace
@@ -44,9 +45,15 @@ def _parser() -> argparse.ArgumentParser:
     retrain.add_argument("--force", action="store_true", help="run every stage all the same")
     retrain.set_defaults(command=_retrain)
 
+    use = commands.add_parser("use", help="put a preset's values into params.yaml")
+    use.add_argument("preset", type=Path, help="such as experiments/multi30k.yaml")
+    use.add_argument("--data", type=Path, help="the folder that holds the preset's corpus")
+    use.set_defaults(command=_use)
+
     generate = commands.add_parser("generate", help="ask a model for a text")
     generate.add_argument("text", help="what the model is given; - reads standard input")
     generate.add_argument("--task", choices=TASKS, default="summarize", help="(summarize)")
+    generate.add_argument("--ask", default="", help="the question, the target language, ...")
     generate.add_argument("--model", default="champion", help="an alias or a version (champion)")
     generate.set_defaults(command=_generate)
 
@@ -71,6 +78,13 @@ def _retrain(arguments: argparse.Namespace) -> int:
     return status if status >= 0 else 128 - status
 
 
+def _use(arguments: argparse.Namespace) -> int:
+    from flows.preset import use
+
+    print(use(arguments.preset, params=workspace.PARAMS, data=arguments.data))
+    return 0
+
+
 def _generate(arguments: argparse.Namespace) -> int:
     params = _checked_params()
     from flows.asking import ask
@@ -78,7 +92,15 @@ def _generate(arguments: argparse.Namespace) -> int:
     text = sys.stdin.read() if arguments.text == "-" else arguments.text
     if not text.strip():
         raise ParamsError("the text is empty; give one, or - to read standard input")
-    print(ask(params.registry.name, arguments.model, task=arguments.task, source=text))
+    print(
+        ask(
+            params.registry.name,
+            arguments.model,
+            task=arguments.task,
+            source=text,
+            asked=arguments.ask,
+        )
+    )
     return 0
 
 

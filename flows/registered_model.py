@@ -1,8 +1,9 @@
 """The registered model: MLflow runs this file to load a version and to ask it.
 
-A request is a row with `task` and `source`; the answer is a text. The engine and the decoding
-are those of the evaluate stage: a version answers as it did when it was scored. This file is
-stored with each version, beside a copy of wordmill/; it imports nothing else of the project.
+A request is a row with `task`, `source` and perhaps `ask`; the answer is a text. The engine and
+the decoding are those of the evaluate stage: a version answers as it did when it was scored. This
+file is stored with each version, beside a copy of wordmill/; it imports nothing else of the
+project.
 """
 
 from pathlib import Path
@@ -18,7 +19,7 @@ from wordmill.tokens.prompts import request
 
 
 class TextGenerator(PythonModel):
-    """Answers rows of `task` and `source`."""
+    """Answers rows of `task`, `source` and perhaps `ask`."""
 
     def load_context(self, context: Any) -> None:
         """Load the model folder that was registered."""
@@ -28,8 +29,10 @@ class TextGenerator(PythonModel):
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> Any:  # the base says None
         """Answer each row with a text."""
-        rows = zip(model_input["task"], model_input["source"], strict=True)
-        requests = [request(task, source) for task, source in rows]
+        columns = [model_input["task"], model_input["source"]]
+        if "ask" in model_input:
+            columns.append(model_input["ask"].fillna(""))
+        requests = [request(*row) for row in zip(*columns, strict=True)]
         return self._engine.answer(requests, progress=Progress("answers"))
 
 

@@ -150,7 +150,7 @@ def answers_of(
 
     Args:
         which: `models:/NAME/VERSION`, `models:/NAME@ALIAS`, or a folder.
-        rows: each with `task` and `source`.
+        rows: each with `task`, `source` and perhaps `ask`.
         settings: of a folder's engine.
 
     Raises:
@@ -176,7 +176,7 @@ def _parity_rows() -> list[dict[str, str]]:
     """A few held-out requests."""
     lines = _PREDICTIONS.read_text(encoding="utf-8").splitlines()[:_NUM_PARITY_ROWS]
     rows = map(json.loads, lines)
-    return [{"task": row["task"], "source": row["source"]} for row in rows]
+    return [{name: row[name] for name in ("task", "source", "ask")} for row in rows]
 
 
 def _create_if_absent(client: MlflowClient, name: str) -> None:
@@ -193,7 +193,13 @@ def _log_model(run_id: str, params: Params) -> str:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    inputs = Schema([ColSpec(DataType.string, "task"), ColSpec(DataType.string, "source")])
+    inputs = Schema(
+        [
+            ColSpec(DataType.string, "task"),
+            ColSpec(DataType.string, "source"),
+            ColSpec(DataType.string, "ask", required=False),
+        ]
+    )
     outputs = Schema([ColSpec(DataType.string)])
     config: dict[str, Any] = {
         "decoding": params.evaluate.decoding.model_dump(),

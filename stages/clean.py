@@ -34,7 +34,7 @@ def main(stage: Stage) -> str:
         )
         cleaning.run(writer)
         shutil.rmtree(work)
-        report = cleaning.tally.report()
+        report = cleaning.tally.report(json.loads((source / "sources.json").read_text()))
         write_json(folder / "report.json", report)
         write_json(folder / "samples.json", cleaning.tally.samples())
     return ", ".join(_kept(report, kind) for kind in map(kind_name, KINDS))

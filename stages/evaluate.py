@@ -15,6 +15,8 @@ from wordmill.report.markdown import report
 from wordmill.tokens.store import TokenFolder
 from wordmill.tokens.tokenizer import fingerprint
 
+_PAIR_COLUMNS = ("id", "task", "source", "ask", "target")
+
 
 def main(stage: Stage) -> str:
     """Write data/evaluate: metrics.json, scores.json, predictions.jsonl and report.md."""
@@ -69,8 +71,8 @@ def _write_predictions(path: Path, pairs: list[Pair], predictions: dict[str, lis
     with path.open("w", encoding="utf-8") as file:
         for system, texts in predictions.items():
             for pair, text in zip(pairs, texts, strict=True):
-                row = {"system": system, **pair._asdict(), "prediction": text}
-                del row["metadata"]
+                asked = {name: getattr(pair, name) for name in _PAIR_COLUMNS}
+                row = {"system": system, **asked, "prediction": text}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 

@@ -5,16 +5,16 @@ from stages.training import train_and_save
 from wordmill.models.decoder import new_decoder
 from wordmill.models.folder import load_tokenizer
 from wordmill.params.model import ModelParams
-from wordmill.params.training import TrainingParams
+from wordmill.params.training import PretrainParams
 from wordmill.tokens.batches import BlockBatches
 from wordmill.tokens.store import TokenFolder
-from wordmill.tokens.tokenizer import end_id, fingerprint, pad_id
+from wordmill.tokens.tokenizer import end_id, fingerprint, num_ids, pad_id
 
 
 def main(stage: Stage) -> str:
     """Write data/pretrain: model/ and the curves."""
     shape = stage.section("model", ModelParams)
-    params = stage.section("pretrain", TrainingParams)
+    params = stage.section("pretrain", PretrainParams)
     source = stage.input("tokenize")
     tokenizer = load_tokenizer(source / "tokenizer")
     tokens = TokenFolder(source, tokenizer_fingerprint=fingerprint(tokenizer))
@@ -24,12 +24,13 @@ def main(stage: Stage) -> str:
             block_tokens=shape.context_tokens,
             batch_size=params.batch_size,
             seed=stage.seed,
+            end_id=end_id(tokenizer) if params.attention == "document" else None,
         )
         for split in ("train", "validation")
     )
     model = new_decoder(
         shape,
-        vocab_size=len(tokenizer),
+        vocab_size=num_ids(tokenizer),
         end_id=end_id(tokenizer),
         pad_id=pad_id(tokenizer),
         seed=stage.seed,

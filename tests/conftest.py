@@ -12,6 +12,9 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from wordmill.params.tokenize import TokenizeParams
+from wordmill.tokens.learning import learn
+
 ROOT = Path(__file__).parents[1]
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
 
@@ -49,8 +52,13 @@ SMALL_PARAMS = {
     },
     "tokenize": {
         "kind": "byte-bpe",
+        "checkpoint": None,
+        "revision": None,
         "vocab_size": 400,
         "min_frequency": 2,
+        "special_tokens": [],
+        "split_digits": False,
+        "max_training_bytes": 1000000,
         "max_source_tokens": 32,
         "max_target_tokens": 8,
     },
@@ -87,7 +95,16 @@ SMALL_PARAMS = {
     },
     "registry": {"name": "small"},
 }
-SMALL_PARAMS["finetune"] = {**SMALL_PARAMS["pretrain"], "steps": 60}
+SMALL_PARAMS["finetune"] = {**SMALL_PARAMS["pretrain"], "steps": 60, "pair_packing": "bucket"}
+SMALL_PARAMS["pretrain"]["attention"] = "block"
+
+
+def tokenize_params(**changes) -> TokenizeParams:
+    return TokenizeParams(**{**SMALL_PARAMS["tokenize"], **changes})
+
+
+def small_tokenizer(texts: list[str], **changes):
+    return learn(texts, tokenize_params(**changes), context_tokens=64)
 
 
 def params_of(section: str):

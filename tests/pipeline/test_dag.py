@@ -14,6 +14,9 @@ STAGES = ["ingest", "clean", "tokenize", "pretrain", "finetune", "evaluate"]
 DAG = YAML(typ="safe").load(ROOT / "dvc.yaml")
 
 
+PAGES = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("wordmill/**/*.html")}
+
+
 def covered(file: str, deps: list[str]) -> bool:
     return any(file == dep or Path(dep) in Path(file).parents for dep in deps)
 
@@ -26,6 +29,7 @@ def test_the_deps_of_a_stage_are_what_it_imports(stage):
     modules |= {m.rpartition(".")[0] for m in modules if "." in m}  # packages run their __init__
     modules |= {m.rpartition(".")[0] for m in modules if "." in m}
     files = {_file_of(module) for module in modules}
+    files |= {page.with_suffix(".html").as_posix() for page in map(Path, files)} & PAGES
     deps = DAG["stages"][stage]["deps"]
     code = [dep for dep in deps if dep.startswith(("stages", "wordmill"))]
     assert [file for file in sorted(files) if not covered(file, code)] == []
@@ -69,7 +73,7 @@ def test_the_outputs_are_there_and_say_what_they_are(project):
     lines = (data / "evaluate/predictions.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     assert len(rows) == 3 * SMALL_PARAMS["evaluate"]["max_pairs"]
-    assert set(rows[0]) == {"system", "id", "task", "source", "target", "prediction"}
+    assert set(rows[0]) == {"system", "id", "task", "source", "ask", "target", "prediction"}
     assert "# Evaluation" in (data / "evaluate/report.md").read_text()
     report = json.loads((data / "clean/report.json").read_text())
     assert report["documents"]["train"]["read"] > 200
@@ -97,10 +101,11 @@ def test_our_hash_of_an_output_is_dvcs(project):
         ("ingest", "test_fraction", 0.2, ["ingest"]),
         ("clean", "min_document_chars", 11, ["clean"]),
         ("tokenize", "vocab_size", 410, ["tokenize"]),
+        ("tokenize", "split_digits", True, ["tokenize"]),
         ("tokenize", "max_source_tokens", 30, ["tokenize", "evaluate"]),
         ("model", "num_layers", 2, ["pretrain"]),
-        ("pretrain", "lr", 0.02, ["pretrain"]),
-        ("finetune", "lr", 0.02, ["finetune"]),
+        ("pretrain", "attention", "document", ["pretrain"]),
+        ("finetune", "pair_packing", "pack", ["finetune"]),
         ("evaluate", "ngram_order", 2, ["evaluate"]),
         ("registry", "name", "other", []),
     ],
@@ -119,6 +124,7 @@ def test_a_param_reruns_its_own_stages_alone(project, section, key, value, expec
     [
         ("wordmill/metrics/score.py", ["evaluate"]),
         ("wordmill/training/module.py", ["pretrain", "finetune"]),
+        ("wordmill/tokens/learning.py", ["tokenize"]),
         ("wordmill/data/cleaning.py", ["ingest", "clean"]),
         ("wordmill/data/sql.py", ["ingest"]),
         ("stages/finetune.py", ["finetune"]),

@@ -7,18 +7,24 @@ from conftest import ROOT
 from wordmill.params.section import read_params
 
 
-def keys(values, *, prefix=""):
-    for key, value in values.items():
-        yield prefix + key
+def keys(section, *, prefix=""):
+    for key, value in section.items():
         if isinstance(value, dict):
-            yield from keys(value, prefix=f"{prefix}{key}." if prefix or key == "decoding" else "")
+            yield from keys(value, prefix=f"{prefix}{key}.")
+        else:
+            yield prefix + key
 
 
 def test_every_param_is_explained():
     page = (ROOT / "docs/params.md").read_text()
-    explained = set(re.findall(r"`([a-z_0-9.]+)`", page)) | set(re.findall(r"[a-z]+", page))
     params = read_params(ROOT / "params.yaml")
-    missing = [key for key in keys(params) if key not in explained and key not in params]
+    missing = []
+    for name, section in params.items():
+        heading = next((h for h in re.findall(r"^## .*", page, re.MULTILINE) if name in h), "")
+        part = page[page.index(heading) + 2 :].partition("\n## ")[0]
+        explained = set(re.findall(r"`([a-z_0-9.]+)`", part))
+        found = keys(section) if isinstance(section, dict) else [name]
+        missing += [f"{name}: {key}" for key in found if key not in explained]
     assert missing == []
 
 

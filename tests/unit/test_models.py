@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from conftest import SMALL_PARAMS, small_texts
+from conftest import SMALL_PARAMS, small_texts, small_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from wordmill.errors import DataError
@@ -13,8 +13,9 @@ from wordmill.models.folder import load_model, save_model, weights_digest
 from wordmill.params.evaluate import DecodingParams
 from wordmill.params.model import ModelParams
 from wordmill.progress import Progress
+from wordmill.tokens.encoding import PlainEncoder
 from wordmill.tokens.prompts import Request
-from wordmill.tokens.tokenizer import END, train_byte_bpe
+from wordmill.tokens.tokenizer import END
 
 DECODING = DecodingParams(max_new_tokens=8, num_beams=1, no_repeat_ngram_size=0)
 REQUESTS = [Request("summarize", text) for text in small_texts(11, seed=5)]
@@ -22,8 +23,7 @@ REQUESTS = [Request("summarize", text) for text in small_texts(11, seed=5)]
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    texts = small_texts(100, seed=4)
-    return train_byte_bpe(texts, vocab_size=300, min_frequency=2, context_tokens=64)
+    return small_tokenizer(small_texts(100, seed=4), vocab_size=300)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_decoding_is_greedy_search_by_hand(model, tokenizer):
     from wordmill.tokens.prompts import Prompts
 
     wanted = []
-    for ids in Prompts(tokenizer, max_source_tokens=32).encode(REQUESTS):
+    for ids in Prompts(PlainEncoder(tokenizer), max_source_tokens=32).encode(REQUESTS):
         text = torch.tensor([ids])
         for _ in range(DECODING.max_new_tokens):
             with torch.no_grad():  # without a cache: the whole text again for each token

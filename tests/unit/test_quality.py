@@ -16,6 +16,7 @@ from wordmill.cleaning.quality import (
     letter_verdicts,
 )
 from wordmill.cleaning.repetition import repetition_verdicts
+from wordmill.cleaning.web_words import web_words
 
 QUALITY = params_of("clean").quality
 PROSE = (
@@ -24,6 +25,11 @@ PROSE = (
     "When the water was low he would sit at the door and talk with whoever passed. In winter the"
     " wheel froze, and he carved spoons to have something to sell at the market in spring.\n"
 )
+
+
+def of(texts):
+    characters = Characters(texts)
+    return characters, web_words(characters)
 
 
 def repeated_by_hand(text):
@@ -55,7 +61,7 @@ def test_repetition_agrees_with_the_definition():
         " ".join(draw.choices(["mill", "corn", "a", "river", "wheel"][: draw.randint(2, 5)], k=k))
         for k in draw.choices(range(1, 80), k=200)
     ]
-    found = dict(repetition_verdicts(Characters(texts), QUALITY.gopher_repetition))
+    found = dict(repetition_verdicts(*of(texts), QUALITY.gopher_repetition))
     limits = [*QUALITY.gopher_repetition.max_top_ngram_chars]
     limits += QUALITY.gopher_repetition.max_duplicate_ngram_chars
     for place, text in enumerate(texts):
@@ -67,7 +73,7 @@ def test_repetition_agrees_with_the_definition():
 
 def test_repeated_lines_and_paragraphs():
     texts = ["a b c\n" * 3 + "d e f\ng h i", "one line\n\nsame\n\nsame\n\nsame", PROSE]
-    found = dict(repetition_verdicts(Characters(texts), QUALITY.gopher_repetition))
+    found = dict(repetition_verdicts(*of(texts), QUALITY.gopher_repetition))
     assert found["gopher_duplicate_lines"].tolist() == [True, True, False]
     assert found["gopher_duplicate_paragraphs"].tolist() == [False, True, False]
 
@@ -88,7 +94,7 @@ def test_repeated_lines_and_paragraphs():
 )
 def test_gopher_drops(reason, text):
     texts = [PROSE, text]
-    found = dict(gopher_verdicts(texts, ["en", "en"], Characters(texts), QUALITY.gopher))
+    found = dict(gopher_verdicts(texts, ["en", "en"], *of(texts), QUALITY.gopher))
     assert not found[reason][0]
     assert found[reason][1]
 
@@ -97,19 +103,19 @@ def test_gopher_knows_chinese():
     prose = "秦川的磨坊在河边，人们都带着粮食来找他。他是一个诚实的人，在那个时候这是不多见的。" * 3
     names = "張王李趙錢孫周吳鄭馮陳褚衛蔣沈韓楊朱秦尤許何呂施" * 4
     texts = [prose, names]
-    found = dict(gopher_verdicts(texts, ["zh", "zh"], Characters(texts), QUALITY.gopher))
+    found = dict(gopher_verdicts(texts, ["zh", "zh"], *of(texts), QUALITY.gopher))
     assert [reason for reason, against in found.items() if against[0]] == []
     assert found["gopher_few_stop_words"][1]
 
 
 def test_prose_passes_every_rule():
     texts = [PROSE]
-    characters = Characters(texts)
+    characters, words = of(texts)
     verdicts = [
         *letter_verdicts(characters, min_letters=QUALITY.min_letters),
-        *repetition_verdicts(characters, QUALITY.gopher_repetition),
-        *gopher_verdicts(texts, ["en"], characters, QUALITY.gopher),
-        *fineweb_verdicts(characters, QUALITY.fineweb),
+        *repetition_verdicts(characters, words, QUALITY.gopher_repetition),
+        *gopher_verdicts(texts, ["en"], characters, words, QUALITY.gopher),
+        *fineweb_verdicts(characters, words, QUALITY.fineweb),
     ]
     assert [reason for reason, against in verdicts if against.any()] == []
 
@@ -127,7 +133,7 @@ def test_prose_passes_every_rule():
     ],
 )
 def test_fineweb_drops(reason, text):
-    assert dict(fineweb_verdicts(Characters([text]), QUALITY.fineweb))[reason][0]
+    assert dict(fineweb_verdicts(*of([text]), QUALITY.fineweb))[reason][0]
 
 
 @pytest.mark.parametrize(
@@ -144,13 +150,13 @@ def test_c4_drops(reason, text):
 
 def test_no_rule_breaks_on_empty_and_odd_texts():
     texts = ["", "\n", "😀", "a", "\u0301", "中"]
-    characters = Characters(texts)
+    characters, words = of(texts)
     for _, against in (
         *letter_verdicts(characters, min_letters=0.5),
-        *repetition_verdicts(characters, QUALITY.gopher_repetition),
-        *gopher_verdicts(texts, ["und"] * 6, characters, QUALITY.gopher),
+        *repetition_verdicts(characters, words, QUALITY.gopher_repetition),
+        *gopher_verdicts(texts, ["und"] * 6, characters, words, QUALITY.gopher),
         *c4_verdicts(texts, QUALITY.c4),
-        *fineweb_verdicts(characters, QUALITY.fineweb),
+        *fineweb_verdicts(characters, words, QUALITY.fineweb),
     ):
         assert against.shape == (6,)
         assert against.dtype == np.bool_

@@ -16,9 +16,10 @@ from conftest import SMALL_PARAMS
 from wordmill.errors import DataError, TryAgainError
 from wordmill.models.decoder import new_decoder
 from wordmill.params.model import ModelParams
-from wordmill.params.training import TrainingParams
+from wordmill.params.training import PretrainParams
 from wordmill.progress import nowhere
-from wordmill.tokens.batches import BlockBatches, PairBatches
+from wordmill.tokens.batches import BlockBatches
+from wordmill.tokens.pair_batches import PairBatches
 from wordmill.training.checkpoints import newest_checkpoint, step_of
 from wordmill.training.fit import fit
 from wordmill.training.module import lr_fraction
@@ -55,7 +56,7 @@ def blocks(batch_size=4, seed=0):
 
 
 def recipe(**changes):
-    return TrainingParams(**{**SMALL_PARAMS["pretrain"], "steps": 24, **changes})
+    return PretrainParams(**{**SMALL_PARAMS["pretrain"], "steps": 24, **changes})
 
 
 def train(model, scratch, *, params=None, batches=None, tracker=None, checkpoint_seconds=60.0):

@@ -8,7 +8,7 @@ it by; see `cleaning.py` for what needs all rows.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from wordmill.cleaning.blocklist import holds_listed
-from wordmill.cleaning.characters import Characters, mixed
+from wordmill.cleaning.characters import Bools, Characters, mixed
 from wordmill.cleaning.classical import preprocess
 from wordmill.cleaning.contamination import may_be_held_out, runs_of
 from wordmill.cleaning.language import languages
@@ -31,10 +31,12 @@ from wordmill.cleaning.quality import (
     letter_verdicts,
 )
 from wordmill.cleaning.repetition import repetition_verdicts
+from wordmill.cleaning.web_words import web_words
 from wordmill.data.records import Document, Kind, Pair, content_id, schema
 from wordmill.params.clean import CleanParams
 
 KEY_BYTES = 16
+_EXCERPT_CHARS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,49 +59,52 @@ class CleanBatch:
     def __call__(self, table: pa.Table) -> pa.Table:
         """Clean a table of `kind`'s columns; returns them and what was found out about each row."""
         rows = _Rows(self.kind, table, self.params)
-        reasons = list(rows.length_reasons())
-        rows.blank(reasons)
         characters = Characters(rows.judged)
         rows.tell_languages(characters)
-        for reason, against in self._verdicts(rows, characters):
-            for place in np.flatnonzero(against):
-                reasons[place] = reasons[place] or reason
+        if self.listed:
+            listed = np.array([holds_listed(text, self.listed) for text in rows.whole()])
+            rows.drop([("blocklist", listed)])
+        if self.kind is Document:
+            self._judge(rows, characters)
         if self._is_classical():
             rows.preprocess()
-            characters = Characters(rows.judged)
-        keys = _keys(rows)
-        compared = self._compared(rows, characters)
-        return rows.table(reasons, {"key": pa.array(keys, pa.binary(KEY_BYTES)), **compared})
+        return rows.table(self._compared(rows))
 
-    def _verdicts(self, rows: "_Rows", characters: Characters) -> Iterator[Verdict]:
-        quality, texts, languages = self.params.quality, rows.judged, rows.languages
-        if self.listed:
-            yield "blocklist", np.array([holds_listed(t, self.listed) for t in rows.whole()])
-        if self.kind is Pair:
-            return
+    def _judge(self, rows: "_Rows", characters: Characters) -> None:
+        """Drop documents by the rules that are on, dear ones last and on what is left."""
+        quality = self.params.quality
         if self.params.language.keep:
-            yield "language", ~np.isin(languages, self.params.language.keep)
-        yield from letter_verdicts(characters, min_letters=quality.min_letters)
-        if quality.gopher_repetition.is_on:
-            yield from repetition_verdicts(characters, quality.gopher_repetition)
-        if quality.gopher.is_on:
-            yield from gopher_verdicts(texts, languages, characters, quality.gopher)
+            is_kept = np.isin(rows.languages, self.params.language.keep)
+            rows.drop([("language", ~is_kept)])
+        rows.drop(letter_verdicts(characters, min_letters=quality.min_letters))
         if quality.c4.is_on:
-            yield from c4_verdicts(texts, quality.c4)
+            rows.drop(c4_verdicts(rows.judged, quality.c4))
+        if not (quality.gopher.is_on or quality.fineweb.is_on or quality.gopher_repetition.is_on):
+            return
+        words = web_words(characters)
+        if quality.gopher.is_on:
+            rows.drop(
+                gopher_verdicts(rows.judged, rows.languages, characters, words, quality.gopher)
+            )
         if quality.fineweb.is_on:
-            yield from fineweb_verdicts(characters, quality.fineweb)
+            rows.drop(fineweb_verdicts(characters, words, quality.fineweb))
+        if quality.gopher_repetition.is_on:
+            words = words.only(rows.is_left[words.text_of])
+            rows.drop(repetition_verdicts(characters, words, quality.gopher_repetition))
 
-    def _compared(self, rows: "_Rows", characters: Characters) -> dict[str, pa.Array]:
+    def _compared(self, rows: "_Rows") -> dict[str, pa.Array]:
+        """What the rows that are left are compared by."""
         near = self.params.near_duplicates
         num_texts = len(rows.judged)
-        found: dict[str, pa.Array] = {}
+        characters = Characters(rows.left(rows.judged))
+        found = {"key": pa.array(rows.keys(), pa.binary(KEY_BYTES))}
         if near.is_on:
             sketch = sketches(characters, rows.salts(), near)
             bands = pa.array(sketch.bands.reshape(-1))
             found["bands"] = pa.FixedSizeListArray.from_arrays(bands, near.num_bands)
             found["shingles"] = _lists(sketch.first_of, pa.array(sketch.shingles))
         # A pair's target may have been leaked as well as its source.
-        whole = characters if self.kind is Document else Characters(rows.whole())
+        whole = characters if self.kind is Document else Characters(rows.left(rows.whole()))
         text_of, hashes = runs_of(whole, ngram_words=self.params.contamination.ngram_words)
         if self.held_out is not None:
             is_possible = may_be_held_out(self.held_out, hashes)
@@ -128,6 +133,8 @@ class _Rows:
     texts: dict[str, list[str]] = field(init=False)
     """Cleaned columns by name."""
     languages: list[str] = field(init=False)
+    reasons: list[str | None] = field(init=False)
+    """Why each row is dropped."""
 
     def __post_init__(self) -> None:
         names = ("text",) if self.kind is Document else ("source", "ask", "target")
@@ -138,6 +145,26 @@ class _Rows:
             self.texts[name] = [one.text for one in mended]
             self._mended.append(mended)
         self.languages = self.given["language"].to_pylist()
+        self.reasons = list(self._length_reasons())
+        for texts in self.texts.values():  # some are huge
+            for place in np.flatnonzero(~self.is_left):
+                texts[place] = texts[place][:_EXCERPT_CHARS]
+
+    @property
+    def is_left(self) -> Bools:
+        """Which rows no rule was against so far, shape (texts,)."""
+        return np.array([reason is None for reason in self.reasons], dtype=np.bool_)
+
+    def left(self, texts: list[str]) -> list[str]:
+        """Texts of the rows that are left, nothing for the others."""
+        pairs = zip(texts, self.reasons, strict=True)
+        return [text if reason is None else "" for text, reason in pairs]
+
+    def drop(self, verdicts: Iterable[Verdict]) -> None:
+        """Drop what rules are against; the first reason of a row stays."""
+        for reason, against in verdicts:
+            for place in np.flatnonzero(against):
+                self.reasons[place] = self.reasons[place] or reason
 
     @property
     def judged(self) -> list[str]:
@@ -148,7 +175,7 @@ class _Rows:
         """All text of each row, its parts in lines of their own."""
         return ["\n".join(parts) for parts in zip(*self.texts.values(), strict=True)]
 
-    def length_reasons(self) -> Iterator[str | None]:
+    def _length_reasons(self) -> Iterator[str | None]:
         limits = self.params.length
         if self.kind is Document:
             for text in self.judged:
@@ -161,13 +188,6 @@ class _Rows:
                 yield "empty"
             else:
                 yield f"source_{given}" if given else wanted and f"target_{wanted}"
-
-    def blank(self, reasons: list[str | None]) -> None:
-        """Empty the texts of rows that are dropped already, but for an excerpt: some are huge."""
-        for texts in self.texts.values():
-            for place, reason in enumerate(reasons):
-                if reason:
-                    texts[place] = texts[place][:200]
 
     def tell_languages(self, characters: Characters) -> None:
         if all(self.languages):
@@ -206,7 +226,11 @@ class _Rows:
         )
         return mixed(np.frombuffer(digests, dtype=np.uint64))
 
-    def table(self, reasons: list[str | None], found: dict[str, pa.Array]) -> pa.Table:
+    def keys(self) -> list[bytes]:
+        """Equal for exact duplicates."""
+        return [bytes.fromhex(content_id(*parts)) for parts in self.identities()]
+
+    def table(self, found: dict[str, pa.Array]) -> pa.Table:
         """The cleaned records and what was found out about them."""
         table = self.given.select(schema(self.kind).names)
         ids = [content_id(*parts) for parts in self._contents()]
@@ -215,7 +239,7 @@ class _Rows:
             table = table.set_column(
                 table.schema.get_field_index(name), name, pa.array(values, pa.string())
             )
-        for name, values in {**self._findings(reasons), **found}.items():
+        for name, values in {**self._findings(), **found}.items():
             table = table.append_column(name, values)
         return table
 
@@ -224,11 +248,11 @@ class _Rows:
             return ((text,) for text in self.judged)
         return zip(self.given["task"].to_pylist(), *self.texts.values(), strict=True)
 
-    def _findings(self, reasons: list[str | None]) -> dict[str, pa.Array]:
+    def _findings(self) -> dict[str, pa.Array]:
         rows = [Mended.joined(parts) for parts in zip(*self._mended, strict=True)]
         return {
             "given_id": self.given["id"].combine_chunks(),
-            "reason": pa.array(reasons, pa.string()),
+            "reason": pa.array(self.reasons, pa.string()),
             "changed": pa.array([",".join(row.changed) for row in rows], pa.string()),
             "masked": pa.array([json.dumps(row.masked) if row.masked else "" for row in rows]),
             "sample": pa.array([row.sample for row in rows], pa.string()),
@@ -241,10 +265,6 @@ def _out_of(text: str, least: int, most: int) -> str | None:
     if len(text) < least:
         return "too_short"
     return "too_long" if len(text) > most else None
-
-
-def _keys(rows: _Rows) -> list[bytes]:
-    return [bytes.fromhex(content_id(*parts)) for parts in rows.identities()]
 
 
 def _lists(first_of: Any, values: pa.Array) -> pa.Array:

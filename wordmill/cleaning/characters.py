@@ -24,6 +24,7 @@ LETTER, DIGIT, SPACE, SYMBOL, HAN, KANA, HANGUL, CONTROL = (1 << bit for bit in 
 _TABLE_SIZE = 0x20000
 _HAN_RANGES = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x32000))
 _LAST_CODE = 0x32000
+_FIRST_EASTERN = 0x1100  # Hangul, then kana and Han
 # Invisible marks that change bytes but not what is read: soft hyphen, zero-width space, word
 # joiner, byte order mark. Zero-width joiners stay: Persian, Hindi and emoji need them.
 INVISIBLE = "\u00ad\u200b\u2060\ufeff"
@@ -39,6 +40,7 @@ class Characters:
     """
 
     def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
         joined = "".join(texts).encode("utf-32-le", "surrogatepass")
         self.codes: NDArray[np.uint32] = np.frombuffer(joined, dtype=np.uint32)
         """Code points, shape (characters,)."""
@@ -47,9 +49,19 @@ class Characters:
         """Where each text starts, and the end of the last, shape (texts + 1,)."""
         table = _tables()
         self._clipped = np.minimum(self.codes, _LAST_CODE)
-        self._is_upper: Bools = table.is_upper[self._clipped]
+        self.is_upper: Bools = table.is_upper[self._clipped]
         self.classes: NDArray[np.uint8] = table.classes[self._clipped]
         """Bits of what each character is, shape (characters,)."""
+
+    @cached_property
+    def is_seen(self) -> Bools:
+        """Which characters are more than space, shape (characters,)."""
+        return (self.classes & SPACE) == 0
+
+    @cached_property
+    def is_western(self) -> bool:
+        """Whether no character stands beyond the scripts of Europe and its neighbours."""
+        return int(self.codes.max(initial=0)) < _FIRST_EASTERN
 
     @property
     def lengths(self) -> Counts:
@@ -88,7 +100,7 @@ class Characters:
         inner |= mark == ord("_")
         inner |= (mark == ord(",")) & is_digit[:-2] & is_digit[2:]
         # A sentence may end without a space after it: `end.Start` is two words.
-        inner |= (mark == ord(".")) & ~(self._is_upper[2:] & ~self._is_upper[:-2])
+        inner |= (mark == ord(".")) & ~(self.is_upper[2:] & ~self.is_upper[:-2])
         may_hold = is_inside & ((classes & HAN) == 0)
         found = np.zeros_like(is_inside)
         found[1:-1] = inner & may_hold[:-2] & may_hold[2:]
@@ -121,22 +133,26 @@ class Characters:
         borders = np.flatnonzero(is_border)
         ends = np.append(borders, len(self.codes))[np.searchsorted(borders, starts)]
         ends = np.minimum(ends, self.starts[text_of + 1])
-        is_blank = sums((self.classes & SPACE) == 0, starts, ends) == 0
+        is_blank = sums(self.is_seen, starts, ends) == 0
         starts, ends, text_of = starts[~is_blank], ends[~is_blank], text_of[~is_blank]
-        hashes = self._hashes(starts, ends)
+        hashes = self.hashes(starts, ends, self.is_seen)
         return Spans(starts, ends, text_of, hashes, sums_of_texts(text_of, len(self.lengths)))
 
-    def _hashes(self, starts: Counts, ends: Counts) -> Hashes:
-        """A hash of the characters of each span; spans do not touch one another's."""
+    @cached_property
+    def _values(self) -> Hashes:
+        return _tables().values[self._clipped]
+
+    def hashes(self, starts: Counts, ends: Counts, chosen: Bools) -> Hashes:
+        """A hash of the chosen characters of each span; there are none between spans."""
         if len(starts) == 0:
             return np.empty(0, dtype=np.uint64)
         tables, size = _tables(), len(self.codes)
         position = np.arange(size, dtype=np.int32)
         gaps = np.diff(starts, append=size)
         position[starts[0] :] -= np.repeat(starts.astype(np.int32), gaps)
-        values = tables.values[self._clipped]
-        values *= tables.positions[position & (_POSITIONS - 1)]
-        values *= _inside(starts, ends, size)
+        values = tables.positions[position & (_POSITIONS - 1)]
+        values *= self._values
+        values *= chosen
         return mixed(np.add.reduceat(values, starts) + (ends - starts).astype(np.uint64))
 
 
@@ -198,7 +214,7 @@ class Words:
     @cached_property
     def hashes(self) -> Hashes:
         """A hash of each word's lower-cased characters."""
-        return self._characters._hashes(self.starts, self.starts + self.lengths)
+        return self._characters.hashes(self.starts, self.starts + self.lengths, self._is_word)
 
     def only(self, chosen: Bools) -> "Words":
         """A part of the words, of the same texts; `chosen` has shape (words,)."""
@@ -231,10 +247,11 @@ def ngrams(words: Words, size: int) -> NGrams:
 
 def sums(chosen: Bools | Counts, starts: Counts, ends: Counts | None = None) -> Counts:
     """How many, or how much, between each start and end; ends are the next starts if not given."""
-    total = np.concatenate(([0], np.cumsum(chosen)))
+    total = np.zeros(len(chosen) + 1, dtype=np.int32)  # a batch has far less than 2^31
+    np.cumsum(chosen, out=total[1:])
     if ends is None:
-        return total[starts[1:]] - total[starts[:-1]]
-    return total[ends] - total[starts]
+        starts, ends = starts[:-1], starts[1:]
+    return (total[ends] - total[starts]).astype(np.int64)
 
 
 def sums_of_texts(text_of: Counts, num_texts: int) -> Counts:
@@ -297,9 +314,8 @@ def _class_of(character: str) -> int:
     return DIGIT if category[0] == "N" else SYMBOL
 
 
-def _inside(starts: Counts, ends: Counts, size: int) -> Bools:
-    """Which places lie between a start and its end; spans do not overlap."""
-    steps = np.zeros(size + 1, dtype=np.int8)
-    steps[starts] = 1
-    steps[ends] -= 1
-    return np.cumsum(steps[:size], dtype=np.int8).view(np.bool_)
+def places_of(starts: Counts, ends: Counts) -> Counts:
+    """The places from each start to its end, spans one after another."""
+    lengths = ends - starts
+    offsets = np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+    return offsets + np.arange(len(offsets))

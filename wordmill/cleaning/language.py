@@ -32,6 +32,8 @@ def languages(texts: list[str], characters: Characters, *, min_confidence: float
 
 
 def _by_script(characters: Characters) -> list[str]:
+    if characters.is_western:
+        return [""] * len(characters.lengths)
     size = np.maximum(characters.lengths, 1)
     han, kana, hangul = (characters.count_class(c) / size for c in (HAN, KANA, HANGUL))
     found = np.where(han >= _MIN_SHARE, "zh", "")

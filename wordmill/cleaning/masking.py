@@ -8,7 +8,7 @@ starts, so that no text costs more than its length.
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from stdnum import iban, luhn
@@ -17,25 +17,57 @@ from stdnum.us import ssn
 
 from wordmill.params.clean import MaskedKind
 
-# Texts without one of these hold no candidate; most texts end here.
-_EMAIL_HINT = "@"
-_NUMBER_HINT = re.compile(
-    r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d|\d(?:[ .()/-]{0,3}[\dA-Z]){6}|:[\dA-Fa-f]{0,4}:"
-)
+# Texts without one of these hold no candidate; most texts end here. A pattern that starts with
+# one plain character, or with a set of them, is looked for ten times as fast.
+_AT_DOMAIN = re.compile(r"@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}")
+_LOCAL_PART = re.compile(r"[A-Za-z0-9._%+-]+\Z")
+_MAX_LOCAL_CHARS = 64
+_NUMBER_HINT = re.compile(r"[0-9](?:[ .()/-]{0,3}[0-9A-Z]){6}")
+_IP_HINT = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9])")
+_IPV6_HINT = re.compile(r":[0-9A-Fa-f]{0,4}:")
+_MIN_DIGITS = 4
+_ALL_BUT_DIGITS = bytes(sorted(set(range(256)) - set(b"0123456789")))
 _NOT_DIGITS = re.compile(r"\D")
 
 
 def mask(text: str, kinds: Sequence[MaskedKind]) -> tuple[str, Counter[str]]:
     """Replace personal data of the given kinds; returns how many of each were found."""
     found: Counter[str] = Counter()
-    has_number = _NUMBER_HINT.search(text) is not None
-    for kind, rules in _RULES.items():
-        is_possible = _EMAIL_HINT in text if kind == "email" else has_number
-        if kind in kinds and is_possible:
-            for rule in rules:
-                text, count = _replaced(text, rule, placeholder(kind))
-                found[kind] += count
+    if not kinds:
+        return text, found
+    if "email" in kinds and _AT_DOMAIN.search(text):
+        text, found["email"] = _without_emails(text)
+    for kind in _possible(text, set(kinds)):
+        for rule in _RULES[kind]:
+            text, count = _replaced(text, rule, placeholder(kind))
+            found[kind] += count
     return text, +found
+
+
+def _possible(text: str, kinds: set[MaskedKind]) -> Iterator[MaskedKind]:
+    """The kinds of numbers that the text may hold, in the order to look for them."""
+    digits = text.encode(errors="replace").translate(None, _ALL_BUT_DIGITS)
+    if len(digits) < _MIN_DIGITS:
+        return
+    numbers = kinds - {"email", "ip"}
+    has_number = bool(numbers) and _NUMBER_HINT.search(text)
+    has_address = "ip" in kinds and (_IP_HINT.search(text) or _IPV6_HINT.search(text))
+    for kind in _RULES:
+        if has_address if kind == "ip" else has_number and kind in numbers:
+            yield kind
+
+
+def _without_emails(text: str) -> tuple[str, int]:
+    """Addresses are found by their domain: every other character could start one."""
+    parts: list[str] = []
+    done = 0
+    for match in _AT_DOMAIN.finditer(text):
+        at = match.start()
+        local = _LOCAL_PART.search(text, max(done, at - _MAX_LOCAL_CHARS), at)
+        if local:
+            parts += (text[done : local.start()], placeholder("email"))
+            done = match.end()
+    return "".join((*parts, text[done:])), len(parts) // 2
 
 
 def placeholder(kind: MaskedKind) -> str:
@@ -86,14 +118,6 @@ def _is_phone(text: str) -> bool:
 
 _GAP = r"[ .-]?"
 _RULES: dict[MaskedKind, tuple[_Rule, ...]] = {
-    "email": (
-        _Rule(
-            re.compile(
-                r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}"
-            ),
-            _always,
-        ),
-    ),
     "iban": (
         _Rule(
             re.compile(

@@ -1,9 +1,8 @@
 """Which documents read like text: the rules of Gopher, C4 and FineWeb over a whole batch.
 
 Each rule gives a reason and the documents it is against. Deviations from the papers' code:
-words are the words of `characters.py` (spaCy's tokenizer differs in contractions), stop words
-count in upper case too and in the document's own language, and rules about word lengths and
-stop words leave out languages that they were not made for.
+stop words count in upper case too and in the document's own language, and rules about word
+lengths and stop words leave out languages that they were not made for.
 """
 
 import re
@@ -23,6 +22,7 @@ from wordmill.cleaning.characters import (
     Characters,
     Counts,
     Hashes,
+    Words,
     sums,
 )
 from wordmill.cleaning.stop_words import STOP_WORDS
@@ -34,7 +34,7 @@ Verdict = tuple[str, Bools]
 # Sentence-final marks of European, Chinese, Japanese, Arabic and Indian writing.
 TERMINALS = ".!?‼⁇⁈⁉。．！？｡؟۔।॥"
 _SENTENCE_END = re.compile(rf"[{re.escape(TERMINALS)}][\"'”’」』)]*(?:\s|$)|[。！？]")
-_BULLETS = ("•", "-", "*", "‣", "◦", "·")
+_BULLETS = "•-*‣◦·"
 _WITHOUT_SPACES = HAN | KANA | HANGUL
 
 
@@ -46,16 +46,26 @@ def letter_verdicts(characters: Characters, *, min_letters: float) -> Iterator[V
 
 
 def gopher_verdicts(
-    texts: list[str], languages: list[str], characters: Characters, params: GopherQualityParams
+    texts: list[str],
+    languages: list[str],
+    characters: Characters,
+    words: Words,
+    params: GopherQualityParams,
 ) -> Iterator[Verdict]:
-    """Gopher's quality rules (https://arxiv.org/abs/2112.11446, appendix A1.1)."""
-    words = characters.words
-    is_text = ~words.is_symbol
-    num_text = _per_text(is_text, words.first_of)
+    """Gopher's quality rules (https://arxiv.org/abs/2112.11446, appendix A1.1).
+
+    Args:
+        texts: the batch.
+        languages: ISO 639-1 code of each.
+        characters: of the batch.
+        words: of the batch, as `web_words` counts them.
+        params: the thresholds.
+    """
+    num_text = _per_text(~words.is_symbol, words.first_of)
     yield "gopher_few_words", num_text < params.min_words
     yield "gopher_many_words", num_text > params.max_words
 
-    total_chars = _per_text(np.where(is_text, words.lengths, 0), words.first_of)
+    total_chars = _per_text(np.where(words.is_symbol, 0, words.lengths), words.first_of)
     mean_chars = total_chars / np.maximum(num_text, 1)
     has_spaces = _has_spaces(characters)
     yield "gopher_short_words", has_spaces & (mean_chars < params.min_mean_word_chars)
@@ -66,13 +76,14 @@ def gopher_verdicts(
     yield "gopher_hashes", hashes > params.max_hashes_a_word * num_words
     yield "gopher_ellipses", ellipses > params.max_ellipses_a_word * num_words
 
-    bullets, trailing, lines = _line_counts(texts)
-    yield "gopher_bullets", bullets > params.max_bullet_lines * lines
-    yield "gopher_ellipsis_lines", trailing > params.max_ellipsis_lines * lines
+    bullets, trailing = _line_counts(characters)
+    num_lines = characters.count(characters.codes == 0x0A) + 1
+    yield "gopher_bullets", bullets > params.max_bullet_lines * num_lines
+    yield "gopher_ellipsis_lines", trailing > params.max_ellipsis_lines * num_lines
 
     alphabetic = _per_text(words.has_letter, words.first_of)
     yield "gopher_few_alphabetic", alphabetic < params.min_alphabetic_words * words.counts
-    few = _num_stop_words(characters, languages) < params.min_stop_words
+    few = _num_stop_words(words, languages) < params.min_stop_words
     yield "gopher_few_stop_words", few & np.isin(languages, list(STOP_WORDS))
 
 
@@ -86,8 +97,10 @@ def c4_verdicts(texts: list[str], params: C4Params) -> Iterator[Verdict]:
     yield "c4_few_sentences", sentences < params.min_sentences
 
 
-def fineweb_verdicts(characters: Characters, params: FineWebParams) -> Iterator[Verdict]:
-    """FineWeb's own rules (https://arxiv.org/abs/2406.17557, section 3.6)."""
+def fineweb_verdicts(
+    characters: Characters, words: Words, params: FineWebParams
+) -> Iterator[Verdict]:
+    """FineWeb's own rules (https://arxiv.org/abs/2406.17557, section 3.6); see Gopher's."""
     lines = characters.lines
     num_lines = np.maximum(np.diff(lines.first_of), 1)
     last = characters.codes[lines.ends - 1]
@@ -103,8 +116,7 @@ def fineweb_verdicts(characters: Characters, params: FineWebParams) -> Iterator[
     repeated = np.where(repeats(lines.hashes, lines.text_of), lengths, 0)
     share = _per_text(repeated, lines.first_of) / np.maximum(characters.lengths - breaks, 1)
     yield "fineweb_duplicate_lines", share > params.max_duplicate_line_chars
-    num_words = characters.words.counts
-    yield "fineweb_newlines", breaks > params.max_newlines_a_word * num_words
+    yield "fineweb_newlines", breaks > params.max_newlines_a_word * words.counts
 
 
 def repeats(hashes: Hashes, text_of: Counts) -> Bools:
@@ -122,6 +134,8 @@ def _per_text(values: Counts | Bools, first_of: Counts) -> Counts:
 
 
 def _has_spaces(characters: Characters) -> Bools:
+    if characters.is_western:
+        return np.ones(len(characters.lengths), dtype=np.bool_)
     without = characters.count_class(_WITHOUT_SPACES)
     return without < 0.3 * np.maximum(characters.count_class(LETTER | DIGIT), 1)
 
@@ -130,20 +144,23 @@ def _counted(texts: list[str], marks: tuple[str, ...]) -> Counts:
     return np.array([sum(map(text.count, marks)) for text in texts], dtype=np.int64)
 
 
-def _line_counts(texts: list[str]) -> tuple[Counts, Counts, Counts]:
-    """Lines that start as a list's, lines that end in an ellipsis, and all lines."""
-    counts = np.zeros((3, len(texts)), dtype=np.int64)
-    for place, text in enumerate(texts):
-        lines = text.split("\n")
-        bullets = sum(line.lstrip().startswith(_BULLETS) for line in lines)
-        trailing = sum(line.rstrip().endswith(("...", "…")) for line in lines)
-        counts[:, place] = bullets, trailing, len(lines)
-    return counts[0], counts[1], counts[2]
+def _line_counts(characters: Characters) -> tuple[Counts, Counts]:
+    """Lines of each text that start as a list's, and lines that end in an ellipsis."""
+    lines, codes = characters.lines, characters.codes
+    if len(lines.starts) == 0:
+        return np.diff(lines.first_of), np.diff(lines.first_of)
+    seen = np.flatnonzero(characters.is_seen)
+    first = seen[np.searchsorted(seen, lines.starts)]
+    last = seen[np.searchsorted(seen, lines.ends) - 1]
+    is_bullet = np.isin(codes[first], [ord(mark) for mark in _BULLETS])
+    is_dots = (codes[last] == ord(".")) & (codes[last - 1] == ord("."))
+    is_dots &= (codes[last - 2] == ord(".")) & (last - 2 >= lines.starts)
+    is_trailing = is_dots | (codes[last] == ord("…"))
+    return _per_text(is_bullet, lines.first_of), _per_text(is_trailing, lines.first_of)
 
 
-def _num_stop_words(characters: Characters, languages: list[str]) -> Counts:
+def _num_stop_words(words: Words, languages: list[str]) -> Counts:
     """How many different stop words of its language each text has."""
-    words = characters.words
     found = np.zeros(len(languages), dtype=np.int64)
     for language in set(languages) & set(STOP_WORDS):
         is_written_in = np.array([one == language for one in languages])

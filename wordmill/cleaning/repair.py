@@ -10,10 +10,11 @@ from ftfy.badness import is_bad
 from wordmill.cleaning.characters import INVISIBLE
 
 _LINE_END = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
-_TRAILING_SPACE = re.compile(r"[^\S\n]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{3,}")
 # Controls but for tab and newline, and marks that nobody sees.
 _UNSEEN = re.compile(rf"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f{INVISIBLE}]")
+_ODD_BYTES = bytes([*range(9), *range(0x0B, 0x20), 0x7F])
+_ODD_SPACE = re.compile(r"[^\S\n ]\n")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"  # what a decoder puts where bytes made no sense
 
@@ -27,11 +28,15 @@ def undo_mojibake(text: str) -> str:
 
 def normalize(text: str, *, unicode_form: Literal["NFC", "NFKC"]) -> str:
     """Unify line ends, Unicode form and blank space, and take out what is invisible."""
-    if "\r" in text or not text.isprintable():  # line ends and spaces but " " are not printable
-        text = _LINE_END.sub("\n", text)
-        text = _UNSEEN.sub("", text)
-        text = _SURROGATE.sub("", text)
+    # Looking first is five times as fast as replacing what is not there.
     if not text.isascii():
-        text = unicodedata.normalize(unicode_form, text.replace(_REPLACEMENT, ""))
-    text = _TRAILING_SPACE.sub("", text)
-    return _BLANK_LINES.sub("\n\n", text).strip("\n")
+        text = _SURROGATE.sub("", text.replace(_REPLACEMENT, ""))
+        text = unicodedata.normalize(unicode_form, text)
+        text = _UNSEEN.sub("", _LINE_END.sub("\n", text))
+    elif len(text.encode().translate(None, _ODD_BYTES)) < len(text):
+        text = _UNSEEN.sub("", _LINE_END.sub("\n", text))
+    if " \n" in text or text[-1:].isspace() or _ODD_SPACE.search(text):
+        text = "\n".join(map(str.rstrip, text.split("\n")))
+    if "\n\n\n" in text:
+        text = _BLANK_LINES.sub("\n\n", text)
+    return text.strip("\n")

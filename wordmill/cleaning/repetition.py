@@ -32,29 +32,30 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 def repetition_verdicts(
-    characters: Characters, params: GopherRepetitionParams
+    characters: Characters, words: Words, params: GopherRepetitionParams
 ) -> Iterator[Verdict]:
-    """Gopher's limits on repeated paragraphs, lines and runs of words, in their order."""
-    num_chars = np.maximum(characters.lengths, 1)
-    for what, spans, max_count, max_chars in (
-        (
-            "paragraphs",
-            characters.paragraphs,
-            params.max_duplicate_paragraphs,
-            params.max_duplicate_paragraph_chars,
-        ),
-        (
-            "lines",
-            characters.lines,
-            params.max_duplicate_lines,
-            params.max_duplicate_line_chars,
-        ),
-    ):
-        count, chars = _repeated_spans(spans)
-        yield f"gopher_duplicate_{what}", count > max_count * np.diff(spans.first_of)
-        yield f"gopher_duplicate_{what[:-1]}_chars", chars > max_chars * num_chars
+    """Gopher's limits on repeated paragraphs, lines and runs of words, in their order.
 
-    runs = _Runs.of_words(characters.words)
+    Args:
+        characters: of the batch.
+        words: of the batch, as `web_words` counts them; texts without any pass.
+        params: the thresholds.
+    """
+    num_chars = np.maximum(characters.lengths, 1)
+    count, chars = _repeated(characters.lines)
+    yield "gopher_duplicate_lines", count > params.max_duplicate_lines * _num(characters.lines)
+    yield "gopher_duplicate_line_chars", chars > params.max_duplicate_line_chars * num_chars
+
+    # A paragraph that stands twice is made of lines that do: few texts have any.
+    places = np.flatnonzero(count)
+    part = Characters([characters.texts[place] for place in places])
+    count, chars = _repeated(part.paragraphs)
+    is_over = count > params.max_duplicate_paragraphs * _num(part.paragraphs)
+    yield "gopher_duplicate_paragraphs", _at(places, is_over, num_chars)
+    is_over = chars > params.max_duplicate_paragraph_chars * num_chars[places]
+    yield "gopher_duplicate_paragraph_chars", _at(places, is_over, num_chars)
+
+    runs = _Runs.of_words(words)
     limits = (*params.max_top_ngram_chars, *params.max_duplicate_ngram_chars)
     for size, limit in zip((*_TOP_SIZES, *_DUPLICATE_SIZES), limits, strict=True):
         runs = runs.longer(size)
@@ -65,10 +66,21 @@ def repetition_verdicts(
             yield f"gopher_duplicate_{size}_grams", is_over
 
 
-def _repeated_spans(spans: Spans) -> tuple[Counts, Counts]:
+def _num(spans: Spans) -> Counts:
+    return np.diff(spans.first_of)
+
+
+def _repeated(spans: Spans) -> tuple[Counts, Counts]:
+    """Spans of each text that stood there before, and their characters."""
     again = repeats(spans.hashes, spans.text_of)
     chars = np.where(again, spans.ends - spans.starts, 0)
     return sums(again, spans.first_of), sums(chars, spans.first_of)
+
+
+def _at(places: Counts, chosen: Bools, like: Counts) -> Bools:
+    found = np.zeros(len(like), dtype=np.bool_)
+    found[places] = chosen
+    return found
 
 
 class _Runs(NamedTuple):
@@ -126,12 +138,15 @@ class _Runs(NamedTuple):
         found = np.zeros(num_texts, dtype=np.int64)
         if len(self.first) == 0:
             return found
-        chars = self._chars(self.first)
         text_of = self.words.text_of[self.first]
-        bound = np.bincount(text_of, weights=chars, minlength=num_texts)
+        again = repeats(self.keys, text_of)
+        covered = inside_any(self.first[again], self.size, len(self.words.starts))
+        bound = sums(np.where(covered, self.words.lengths, 0), self.words.first_of)
+        chars = self._chars(self.first)
+        first_of = np.searchsorted(text_of, np.arange(num_texts + 1))
         for text in np.flatnonzero(bound > enough):
-            chosen = text_of == text
-            found[text] = _greedy(self.first[chosen], self.keys[chosen], chars[chosen], self.size)
+            part = slice(first_of[text], first_of[text + 1])
+            found[text] = _greedy(self.first[part], self.keys[part], chars[part], self.size)
         return found
 
     def _chars(self, first: Counts) -> Counts:
@@ -153,10 +168,22 @@ def _greedy(first: Counts, keys: Hashes, chars: Counts, size: int) -> int:
     return total
 
 
+def inside_any(starts: Counts, length: int, size: int) -> Bools:
+    """Which places lie at most `length` after one of the starts."""
+    steps = np.zeros(size + 1, dtype=np.int32)
+    steps[starts] += 1
+    steps[starts + length] -= 1
+    return np.cumsum(steps[:size]) > 0
+
+
 def _stands_twice(keys: Hashes) -> Bools:
-    order = np.argsort(keys)
+    """Which keys are not alone, shape (keys,); most of the others are told apart by few bits."""
+    few_bits = keys >> np.uint64(64 - max(8, len(keys).bit_length() + 2))
+    again = np.bincount(few_bits.astype(np.int64))[few_bits.astype(np.int64)] > 1
+    places = np.flatnonzero(again)
+    order = places[np.argsort(keys[places])]
     same = keys[order][1:] == keys[order][:-1]
-    again = np.zeros(len(keys), dtype=np.bool_)
+    again[places] = False
     again[order[1:][same]] = True
     again[order[:-1][same]] = True
     return again

@@ -80,16 +80,25 @@ class Tally:
         self._cut["documents"] += 1
         self._cut["chars"] += len(before) - len(after)
 
-    def report(self) -> Report:
-        """All counts: by kind and split, by source and language, by step and by length."""
-        report: Report = {}
+    def report(self, sources: Report) -> Report:
+        """All counts: by kind and split, by source and language, by step and by length.
+
+        Args:
+            sources: the record that ingest keeps of its sources, sources.json.
+        """
+        told = ("rows", "bad", "documents", "pairs")
+        given = {one["name"]: {name: one[name] for name in told} for one in sources["sources"]}
+        report: Report = {"ingest": given}
         for kind in map(kind_name, KINDS):
             report[kind] = {split: self._of_split(kind, split) for split in SPLITS}
             report[kind]["chars"] = {what: self._chars[kind, what] for what in ("read", "kept")}
             lengths = sorted(self._lengths[kind].items())
             report[kind]["lengths"] = {f"{1 << p}-{(2 << p) - 1}": n for p, n in lengths}
         for name, groups in self._groups.items():
-            report[name] = {group: dict(counts) for group, counts in sorted(groups.items())}
+            report[name] = {
+                group: {"read": counts["read"], "kept": counts["kept"]}
+                for group, counts in sorted(groups.items())
+            }
         report["changed"] = dict(self._changed.most_common())
         report["masked"] = dict(self._masked.most_common())
         report["leaks_cut"] = dict(self._cut)

@@ -12,6 +12,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from wordmill.progress import Progress
+from wordmill.tokens.encoding import PlainEncoder
 from wordmill.tokens.prompts import Prompts, Request
 from wordmill.tokens.tokenizer import end_id, pad_id
 
@@ -40,7 +41,7 @@ class Engine:
         batch_size: int,
     ) -> None:
         self._model, self._tokenizer = model, tokenizer
-        self._prompts = Prompts(tokenizer, max_source_tokens=max_source_tokens)
+        self._prompts = Prompts(PlainEncoder(tokenizer), max_source_tokens=max_source_tokens)
         self._batch_size = batch_size
         self._pad_id = pad_id(tokenizer)
         self._config = GenerationConfig(

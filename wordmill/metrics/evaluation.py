@@ -16,7 +16,7 @@ from wordmill.models.lead import first_sentence
 from wordmill.models.ngram import KneserNey
 from wordmill.progress import Progress, Show
 from wordmill.tokens.prompts import Request
-from wordmill.tokens.tokenizer import encode_batch, end_id, fingerprint
+from wordmill.tokens.tokenizer import encode_batch, end_id, fingerprint, num_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -61,7 +61,7 @@ class Comparison:
     def document_scores(self) -> Scores:
         """Perplexity and bits per byte of the unigram, n-gram and Transformer models."""
         held_out = self._held_out()
-        end_id, vocab_size = held_out.end_id, len(self.tokenizer)
+        end_id, vocab_size = held_out.end_id, num_ids(self.tokenizer)
         training_ids = np.asarray(self.training_ids, dtype=np.int64)
         scores: Scores = {}
         for name, order in (("unigram", 1), ("n-gram", self.params.ngram_order)):
@@ -74,7 +74,7 @@ class Comparison:
 
     def predictions(self) -> dict[str, list[str]]:
         """What each system answers to the sources of the pairs, in their order."""
-        requests = [Request(pair.task, pair.source) for pair in self.pairs]
+        requests = [Request(pair.task, pair.source, pair.ask) for pair in self.pairs]
         found = {"lead": [first_sentence(pair.source) for pair in self.pairs]}
         for name, model in self.models.items():
             engine = Engine(

@@ -13,10 +13,13 @@ from wordmill.params.model import ModelParams
 from wordmill.params.registry import RegistryParams
 from wordmill.params.section import Section
 from wordmill.params.tokenize import TokenizeParams
-from wordmill.params.training import TrainingParams
+from wordmill.params.training import FinetuneParams, PretrainParams
+from wordmill.tasks import TASKS, cue
 
-# What a pair needs beside its source and target: the start and end tokens and the cue.
-_FRAME_TOKENS = 16
+# What a pair needs beside its source and target: the start and end tokens and the cue, of which
+# each token is a character at least.
+_CUES = [cue(task, is_asking=is_asking) for task in TASKS for is_asking in (False, True)]
+_FRAME_TOKENS = 2 + max(len(found.before) + len(found.after) for found in _CUES)
 
 
 class Params(Section):
@@ -28,8 +31,8 @@ class Params(Section):
     clean: CleanParams
     tokenize: TokenizeParams
     model: ModelParams
-    pretrain: TrainingParams
-    finetune: TrainingParams
+    pretrain: PretrainParams
+    finetune: FinetuneParams
     evaluate: EvaluateParams
     registry: RegistryParams
 

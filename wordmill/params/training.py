@@ -11,7 +11,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class TrainingParams(Section):
-    """The `pretrain` section and the `finetune` section."""
+    """What the `pretrain` section and the `finetune` section share."""
 
     steps: Count
     """Optimizer steps in all."""
@@ -37,3 +37,18 @@ class TrainingParams(Section):
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} must be below steps {self.steps}")
         return self
+
+
+class PretrainParams(TrainingParams):
+    """The `pretrain` section."""
+
+    attention: Literal["block", "document"]
+    """How far a token sees: its whole block, or within its document only."""
+
+
+class FinetuneParams(TrainingParams):
+    """The `finetune` section."""
+
+    pair_packing: Literal["bucket", "pack"]
+    """`bucket`: a row is a pair, pairs of like length share a batch; `pack`: a row as
+    long as the model's context holds several pairs that do not see each other."""

@@ -8,7 +8,7 @@ with the type of the ids and the fingerprint of the tokenizer that made them.
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +18,17 @@ from wordmill.errors import DataError
 _DESCRIPTION = "tokens.json"
 _SPAN_FIELDS = 3
 
-Ids = NDArray[np.uint16] | NDArray[np.uint32]
-
-
-class Span(NamedTuple):
-    """Where a pair's tokens lie in the flat array: prompt, then target, end exclusive."""
-
-    start: int
-    target_start: int
-    end: int
+Ids = NDArray[np.uint16 | np.uint32]
 
 
 class TokenWriter:
-    """Appends sequences to one named token file."""
+    """Appends to one named token file as sequences come; it holds none of them."""
 
     def __init__(self, folder: Path, name: str, *, vocab_size: int) -> None:
         self._dtype = np.dtype(ids_type(vocab_size))
         self._ids = (folder / f"{name}.bin").open("wb")
         self._spans_path = folder / f"{name}.spans.bin"
-        self._spans: list[Span] = []
+        self._spans: BinaryIO | None = None
         self.num_tokens = 0
 
     def __enter__(self) -> "TokenWriter":
@@ -45,19 +37,28 @@ class TokenWriter:
     def __exit__(self, *_: object) -> None:
         self._ids.close()
         if self._spans:
-            self._spans_path.write_bytes(np.array(self._spans, dtype=np.int64).tobytes())
+            self._spans.close()
 
-    def add(self, ids: Sequence[int]) -> None:
+    def add(self, ids: Ids) -> None:
         """Append a part of a running text."""
-        self._ids.write(np.asarray(ids, dtype=self._dtype).tobytes())
+        self._ids.write(ids.astype(self._dtype, copy=False).tobytes())
         self.num_tokens += len(ids)
 
-    def add_pair(self, prompt: Sequence[int], target: Sequence[int]) -> None:
-        """Append a prompt and its target, and remember where they lie."""
-        start = self.num_tokens
-        target_start = start + len(prompt)
-        self.add([*prompt, *target])
-        self._spans.append(Span(start, target_start, target_start + len(target)))
+    def add_pairs(
+        self, ids: Ids, *, prompt_lengths: NDArray[np.int64], lengths: NDArray[np.int64]
+    ) -> None:
+        """Append pairs, and remember where they lie.
+
+        Args:
+            ids: prompt and target of each pair, end to end.
+            prompt_lengths: tokens of each prompt, shape (pairs,).
+            lengths: tokens of each prompt and its target together, shape (pairs,).
+        """
+        starts = self.num_tokens + np.cumsum(lengths) - lengths
+        spans = np.stack([starts, starts + prompt_lengths, starts + lengths], axis=1)
+        self._spans = self._spans or self._spans_path.open("wb")
+        self._spans.write(spans.astype(np.int64).tobytes())
+        self.add(ids)
 
 
 class TokenFolder:

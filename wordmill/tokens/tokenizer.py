@@ -1,13 +1,10 @@
-"""Tokenizers: trained here, wrapped for transformers, known by a fingerprint."""
+"""What every tokenizer is to the rest: its end and padding tokens, its size, its fingerprint."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
-from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 from wordmill.errors import DataError
@@ -15,42 +12,10 @@ from wordmill.errors import DataError
 END = "<|endoftext|>"
 """Stands between documents, before a prompt and after an answer."""
 PAD = "<|pad|>"
-
-_TEXTS_A_BATCH = 1000
+UNKNOWN = "<|unk|>"
+"""What a word or a character outside the vocabulary becomes."""
 
 Item = TypeVar("Item")
-
-
-def train_byte_bpe(
-    texts: Iterable[str], *, vocab_size: int, min_frequency: int, context_tokens: int
-) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE (https://arxiv.org/abs/1909.03341): no text is unknown to it.
-
-    Args:
-        texts: what to learn merges from.
-        vocab_size: entries in all, the 256 bytes and two special tokens among them.
-        min_frequency: how often a pair must occur to be merged.
-        context_tokens: the longest sequence of the models that use it.
-    """
-    tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
-        special_tokens=[END, PAD],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(batched(texts, _TEXTS_A_BATCH), trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=END,
-        eos_token=END,
-        pad_token=PAD,
-        model_max_length=context_tokens,
-        clean_up_tokenization_spaces=False,
-    )
 
 
 def end_id(tokenizer: PreTrainedTokenizerFast) -> int:
@@ -71,14 +36,21 @@ def pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
     return _special_id(tokenizer.pad_token_id, "padding")
 
 
+def num_ids(tokenizer: PreTrainedTokenizerFast) -> int:
+    """V, one more than the highest id: a checkpoint's vocabulary may have gaps."""
+    return max(tokenizer.get_vocab().values()) + 1
+
+
 def fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
     """A hash of all that decides how text becomes ids: equal ones give equal ids."""
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()[:16]
 
 
-def encode_batch(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
-    """Token ids of each text, on all cores, without special tokens."""
-    encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+def encode_batch(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text, on all cores; a special token written in a text is plain text."""
+    backend = tokenizer.backend_tokenizer
+    backend.encode_special_tokens = True
+    encodings = backend.encode_batch_fast(list(texts), add_special_tokens=False)
     return [encoding.ids for encoding in encodings]
 
 

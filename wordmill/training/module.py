@@ -102,7 +102,11 @@ class LanguageModelling(pl.LightningModule):
         )
 
     def _loss(self, batch: Batch, reduction: str) -> Tensor:
-        logits = self.model(input_ids=batch["input_ids"], use_cache=False).logits  # (B, T, V)
+        logits = self.model(
+            input_ids=batch["input_ids"],
+            position_ids=batch.get("position_ids"),  # None: each row is one text
+            use_cache=False,
+        ).logits  # (B, T, V)
         return F.cross_entropy(
             logits.flatten(0, 1).float(),  # (B * T, V)
             batch["labels"].flatten(),  # (B * T,)

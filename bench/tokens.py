@@ -1,0 +1,267 @@
+"""How fast is text made into token files, a tokenizer trained, and a batch loaded?
+
+    python bench/tokens.py [--megabytes 20] [--repeats 3] [--memory]
+
+The corpus is the docstrings of the packages installed here, repeated with a changed word where
+they do not suffice. Each question is put to wordmill and to its peers in the same run, in turn;
+the table has medians. Ids are checked to be the same. `--memory` asks instead how the largest
+memory of packing grows with ten times the corpus, each in a process of its own.
+"""
+
+import argparse
+import ast
+import itertools
+import resource
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from wordmill.data.records import RecordWriter, document
+from wordmill.params.tokenize import TokenizeParams
+from wordmill.progress import Progress
+from wordmill.tokens.batches import BlockBatches
+from wordmill.tokens.choosing import TrainingText
+from wordmill.tokens.learning import learn
+from wordmill.tokens.packing import pack
+from wordmill.tokens.store import TokenFolder
+from wordmill.tokens.tokenizer import END, PAD, end_id, fingerprint
+
+BATCH, BLOCK = 64, 256
+PARAMS = TokenizeParams(
+    kind="byte-bpe",
+    checkpoint=None,
+    revision=None,
+    vocab_size=16384,
+    min_frequency=2,
+    special_tokens=[],
+    split_digits=False,
+    max_training_bytes=20_000_000,
+    max_source_tokens=192,
+    max_target_tokens=40,
+)
+QUIET = Progress("bench")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--megabytes", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--pack", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.pack:
+        learn_and_pack(arguments.pack)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.memory:
+            print(table(memory_rows(Path(folder), arguments.megabytes)))
+        else:
+            print(table(speed_rows(Path(folder), arguments.megabytes, arguments.repeats)))
+
+
+def speed_rows(folder: Path, megabytes: int, repeats: int) -> Iterator[list[str]]:
+    """Each question with its answers."""
+    yield ["what", "who", "median", "against wordmill"]
+    texts = write_corpus(folder, megabytes)
+    size = sum(len(text.encode()) for text in texts) / 1e6
+    yield [f"corpus: {len(texts):,} docstrings, {size:.0f} MB", "", "", ""]
+    text = TrainingText(folder, max_bytes=PARAMS.max_training_bytes, progress=QUIET)
+    training_texts = list(text)
+    tokenizer = learn(text, PARAMS, context_tokens=BLOCK)
+    yield from rows(
+        f"train a BPE of {PARAMS.vocab_size:,} on {text.num_bytes / 1e6:.0f} MB",
+        {
+            "wordmill": lambda: learn(text, PARAMS, context_tokens=BLOCK),
+            "tokenizers": lambda: bare_training(training_texts),
+        },
+        text.num_bytes / 1e6,
+        "MB/s",
+        repeats,
+    )
+    ids: dict[str, Any] = {}
+    yield from rows(
+        "text to packed token files",
+        {
+            "wordmill": lambda: ids.update(ours=packed(folder, tokenizer)),
+            "tokenizers, encode_batch alone": lambda: ids.update(bare=encoded(tokenizer, texts)),
+            "datasets.map, batched": lambda: ids.update(mapped=mapped(tokenizer, texts)),
+        },
+        size,
+        "MB/s",
+        repeats,
+    )
+    end = end_id(tokenizer)
+    for name in ("bare", "mapped"):
+        wanted = np.fromiter(itertools.chain([end], *((*i, end) for i in ids[name])), np.uint16)
+        assert np.array_equal(ids["ours"], wanted), name
+    yield ["ids of all three", "", "identical", ""]
+    steps = 200
+    blocks = BlockBatches(ids["ours"], block_tokens=BLOCK, batch_size=BATCH, seed=0)
+    counter = itertools.count()
+    path = folder / "documents.train.bin"
+    yield from rows(
+        f"load batches of {BATCH} x {BLOCK}",
+        {
+            "wordmill": lambda: [blocks.at(next(counter)) for _ in range(steps)],
+            "nanoGPT's get_batch": lambda: [get_batch(path) for _ in range(steps)],
+        },
+        steps * BATCH * BLOCK / 1e6,
+        "M tokens/s",
+        repeats,
+    )
+
+
+def memory_rows(folder: Path, megabytes: int) -> Iterator[list[str]]:
+    """The largest memory of training and packing, once and with ten times the corpus."""
+    yield ["corpus", "largest memory", "against the first"]
+    first = 0
+    for times in (1, 10):
+        records = folder / str(times)
+        records.mkdir()
+        texts = write_corpus(records, megabytes * times)
+        size = sum(len(text.encode()) for text in texts)
+        del texts
+        command = [sys.executable, __file__, "--pack", str(records)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peak = int(done.stdout)
+        first = first or peak
+        yield [f"{size / 1e6:.0f} MB", f"{peak / 1024:.0f} MiB", f"{peak / first:.2f}"]
+
+
+def learn_and_pack(folder: Path) -> None:
+    """Do what the tokenize stage does and print the largest memory in KiB."""
+    text = TrainingText(folder, max_bytes=PARAMS.max_training_bytes, progress=QUIET)
+    packed(folder, learn(text, PARAMS, context_tokens=BLOCK))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def rows(
+    what: str, contenders: dict[str, Callable[[], Any]], amount: float, unit: str, repeats: int
+) -> Iterator[list[str]]:
+    """Time the contenders in turn; the first is wordmill's."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, run in contenders.items():
+            started_at = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - started_at)
+    rates = {name: amount / statistics.median(found) for name, found in seconds.items()}
+    ours = rates["wordmill"]
+    for name, rate in rates.items():
+        ratio = "" if name == "wordmill" else f"wordmill is {ours / rate:.2f} times as fast"
+        yield [what, name, f"{rate:.2f} {unit}", ratio]
+
+
+def packed(folder: Path, tokenizer: Any) -> Any:
+    """Wordmill: from Parquet to token files, the report included."""
+    pack(folder, folder, tokenizer, PARAMS, progress=QUIET)
+    tokens = TokenFolder(folder, tokenizer_fingerprint=fingerprint(tokenizer))
+    return tokens.ids("documents.train")
+
+
+def encoded(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """The tokenizer's own code on texts in memory, nothing written."""
+    backend, found = tokenizer.backend_tokenizer, []
+    for start in range(0, len(texts), 1024):
+        batch = backend.encode_batch(texts[start : start + 1024], add_special_tokens=False)
+        found += [encoding.ids for encoding in batch]
+    return found
+
+
+def mapped(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """What tutorials do."""
+    import datasets
+
+    datasets.disable_caching()
+    datasets.disable_progress_bars()
+    made = datasets.Dataset.from_dict({"text": texts}).map(
+        lambda rows: {"ids": tokenizer(rows["text"], add_special_tokens=False)["input_ids"]},
+        batched=True,
+        remove_columns=["text"],
+    )
+    return made["ids"]
+
+
+def bare_training(texts: list[str]) -> None:
+    """The tokenizers library by itself."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=PARAMS.vocab_size,
+        min_frequency=PARAMS.min_frequency,
+        special_tokens=[END, PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+
+
+def get_batch(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random offsets, one slice each, as nanoGPT's train.py loads them."""
+    data = np.memmap(path, dtype=np.uint16, mode="r")
+    offsets = torch.randint(len(data) - BLOCK, (BATCH,))
+    x = torch.stack([torch.from_numpy(data[i : i + BLOCK].astype(np.int64)) for i in offsets])
+    y = torch.stack(
+        [torch.from_numpy(data[i + 1 : i + 1 + BLOCK].astype(np.int64)) for i in offsets]
+    )
+    return x, y
+
+
+def write_corpus(folder: Path, megabytes: int) -> list[str]:
+    """Write a folder of records, all in the train split, and return their texts."""
+    wanted, size, texts = megabytes * 1_000_000, 0, list[str]()
+    with RecordWriter(folder) as writer:
+        for text in endless(texts):
+            if size >= wanted:
+                break
+            texts.append(text)
+            size += len(text.encode())
+            writer.add("train", document(text, origin="bench", language="en"))
+    return texts
+
+
+def endless(texts: list[str]) -> Iterator[str]:
+    """Docstrings; then those taken so far again and again, each time with a word more."""
+    yield from docstrings()
+    there = list(texts)
+    for copy in itertools.count(1):
+        yield from (f"{text}\nCopy {copy}." for text in there)
+
+
+def docstrings() -> Iterator[str]:
+    """The docstrings of the packages installed here."""
+    warnings.simplefilter("ignore", SyntaxWarning)
+    for path in sorted(Path(sysconfig.get_path("purelib")).rglob("*.py")):
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                found = ast.get_docstring(node)
+                if found and len(found) >= 40:
+                    yield found.encode("utf-8", "replace").decode()
+
+
+def table(found: Iterator[list[str]]) -> str:
+    """Rows as Markdown."""
+    head, *body = found
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

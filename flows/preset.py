@@ -1,0 +1,60 @@
+"""Presets: a file of the params that differ, put into params.yaml for the runs that follow.
+
+Git shows what a preset changed and takes it back (`git checkout params.yaml`).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from wordmill.errors import DataError, ParamsError
+from wordmill.files import replaced_file
+from wordmill.params.everything import Params
+from wordmill.params.section import parse_params, read_params
+
+
+def use(preset: Path, *, params: Path, data: Path | None) -> str:
+    """Write a preset's values into a params file, whose comments and other values stay.
+
+    Args:
+        preset: only the sections and keys that differ; a list takes the place of a list.
+        params: the file to change.
+        data: the folder that the preset's `ingest.root` lies in; None leaves it as it is.
+
+    Returns:
+        What was done, in a line.
+
+    Raises:
+        ParamsError: the preset is no params file, or the outcome would not be a valid one.
+        DataError: the data is not there.
+    """
+    differing = read_params(preset)
+    root = differing.get("ingest", {}).get("root")
+    if data is not None and root is not None:
+        root = str(data / root)
+        differing["ingest"]["root"] = root
+    if root is not None and not Path(root).is_dir():
+        raise DataError(
+            f"{root}: no such folder; give the one that holds your corpora:"
+            f" wordmill use {preset} --data FOLDER"
+        )
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 100
+    merged = yaml.load(params)
+    _merge(merged, differing, place="", file=preset)
+    with replaced_file(params) as partial:
+        yaml.dump(merged, partial)
+        parse_params(Params, read_params(partial), file=preset)
+    return f"{params} follows {preset} now; `wordmill retrain` or `dvc repro` runs it"
+
+
+def _merge(into: Any, differing: dict[str, Any], *, place: str, file: Path) -> None:
+    for key, value in differing.items():
+        if key not in into:
+            raise ParamsError(f"{file}: {place}{key}: unknown key; allowed: {', '.join(into)}")
+        if isinstance(value, dict) and isinstance(into[key], dict):
+            _merge(into[key], value, place=f"{place}{key}.", file=file)
+        else:
+            into[key] = value
