@@ -1,4 +1,4 @@
-"""Sources outside of the folder that DVC watches: did the running interpreter move on?"""
+"""Sources outside of the folder that DVC watches: did one of them move on?"""
 
 import json
 from pathlib import Path

@@ -125,7 +125,7 @@ def test_a_param_reruns_its_own_stages_alone(project, section, key, value, expec
         ("wordmill/metrics/score.py", ["evaluate"]),
         ("wordmill/training/module.py", ["pretrain", "finetune"]),
         ("wordmill/tokens/learning.py", ["tokenize"]),
-        ("wordmill/data/cleaning.py", ["ingest", "clean"]),
+        ("wordmill/cleaning/cleaning.py", ["clean"]),
         ("wordmill/data/sql.py", ["ingest"]),
         ("stages/finetune.py", ["finetune"]),
         ("flows/retrain.py", []),
@@ -176,7 +176,7 @@ def test_a_stage_runs_without_dvc(project):
 def test_help_says_what_a_stage_does(project):
     done = run_in(project, "python", "-m", "stages.clean", "--help")
     assert done.returncode == 0
-    assert "Normalize, filter and deduplicate" in done.stdout
+    assert "filter and deduplicate" in done.stdout
 
 
 def test_a_stage_without_its_input_says_how_to_make_it(make_project):

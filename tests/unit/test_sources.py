@@ -10,12 +10,8 @@ import pytest
 from ingesting import bad_rows, records, results, source, texts
 from pydantic import ValidationError
 
-from wordmill.data import python_docs
 from wordmill.data.records import Document, Pair
-from wordmill.data.rows import About
-from wordmill.data.sources import outside_fingerprints
 from wordmill.errors import DataError
-from wordmill.params.ingest import IngestParams
 
 PAIRS = {"task": "summarize", "source": "body", "target": "title"}
 
@@ -215,6 +211,14 @@ def test_labels_become_words(tmp_path):
     assert bad.detail == "column 'l' must be one of: 0, 1; got 2"
 
 
+def test_a_translation_knows_what_it_is_from(tmp_path):
+    (tmp_path / "t.en").write_text("red")
+    languages = {"source_language": "en", "target_language": "en"}
+    (found,) = records(tmp_path, kind="parallel", source="t.en", target="t.en", **languages)
+    known = {"source_language": "en", "file": "t.en + t.en", "row": 1}
+    assert json.loads(found.metadata) == known
+
+
 def test_parallel_lines_are_translations(tmp_path):
     (tmp_path / "t.en").write_text("a house\nred\n")
     (tmp_path / "t.de.gz").write_bytes(gzip.compress(b"ein Haus\nrot\n"))
@@ -264,58 +268,3 @@ def test_a_missing_column_of_a_parquet_file_is_named(tmp_path):
     pq.write_table(pa.table({"body": ["a"]}), tmp_path / "x.parquet")
     with pytest.raises(DataError, match="no column 'text'; the columns are: body"):
         records(tmp_path, path="x.parquet")
-
-
-@pytest.fixture
-def small_library(tmp_path, monkeypatch):
-    """A standard library of three files, one of them a test."""
-    (tmp_path / "pkg/test").mkdir(parents=True)
-    (tmp_path / "pkg/__init__.py").write_text(
-        '"""Milling.\n\nGrinds corn between two stones."""\n'
-        'def grind(corn):\n    """Grind corn.\n\n    Slowly, so that it stays cool."""\n'
-        'class Mill:\n    """A mill in one line."""\n'
-        '    def stop(self):\n        """Two lines\n        and no body."""\n'
-    )
-    (tmp_path / "pkg/broken.py").write_text("def (:\n")
-    (tmp_path / "pkg/test/test_it.py").write_text('"""Not documentation."""\n')
-    monkeypatch.setattr(python_docs.sysconfig, "get_path", lambda _: str(tmp_path))
-    monkeypatch.setattr(python_docs, "_topics", lambda: {"milling": "About milling."})
-    found = python_docs.read(About("python-docs", "en", 1.0))
-    return [keyed for result in found for keyed in result]
-
-
-def test_docstrings_make_documents_and_pairs(small_library):
-    documents = [r for _, r in small_library if isinstance(r, Document)]
-    assert {r.text for r in documents} == {
-        "About milling.",
-        "Milling.\n\nGrinds corn between two stones.",
-        "Grind corn.\n\nSlowly, so that it stays cool.",
-        "A mill in one line.",
-        "Two lines\nand no body.",
-    }
-    pairs = [(r.source, r.target) for _, r in small_library if isinstance(r, Pair)]
-    assert pairs == [
-        ("Grinds corn between two stones.", "Milling."),
-        ("Slowly, so that it stays cool.", "Grind corn."),
-    ]
-    names = [json.loads(r.metadata).get("name") for r in documents]
-    assert names == [None, "pkg", "pkg.grind", "pkg.Mill", "pkg.Mill.stop"]
-
-
-def test_a_pair_falls_on_the_side_of_its_docstring(small_library):
-    for text, record in small_library:
-        if isinstance(record, Pair):
-            assert text == f"{record.target}\n\n{record.source}"
-
-
-def test_the_running_interpreter_has_documentation():
-    assert len(python_docs._topics()) > 50
-    params = IngestParams(
-        root=".",
-        max_bad_fraction=0.0,
-        max_row_bytes=1000,
-        sources=[source(kind="python-docs")],
-        validation_fraction=0.1,
-        test_fraction=0.1,
-    )
-    assert outside_fingerprints(params) == {"python-docs": python_docs.fingerprint()}

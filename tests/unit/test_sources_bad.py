@@ -220,8 +220,11 @@ def test_encodings_are_found_out(tmp_path, text, encoding, start):
     assert "".join(texts(tmp_path, path="x.txt", unit="line")) == start + text
 
 
-def test_one_broken_line_does_not_change_the_encoding(tmp_path):
-    lines = [line.encode() for line in [GERMAN] * 9]
+@pytest.mark.parametrize(
+    ("text", "encoding"), [(GERMAN, "utf-8"), (CHINESE, "gb18030"), (TRADITIONAL, "big5")]
+)
+def test_one_broken_line_does_not_change_the_encoding(tmp_path, text, encoding):
+    lines = [line.encode(encoding) for line in (text * 9).splitlines(keepends=True)[:9]]
     (tmp_path / "x.txt").write_bytes(b"".join([*lines, b"\xe9\xff\n"]))
     bad = bad_rows(tmp_path, path="x.txt", unit="line")
     assert [row.row for row in bad] == [10]

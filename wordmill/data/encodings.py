@@ -27,10 +27,8 @@ _MARKS = (
 )
 _WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 # What charset-normalizer chooses from: with every encoding it knows, short samples go astray.
-_COMMON = (
-    *("gb18030", "big5", "cp932", "euc_jp", "cp949"),
-    *("cp1252", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256"),
-)
+_OF_SEVERAL_BYTES = ("gb18030", "big5hkscs", "cp932", "euc_jp", "cp949")
+_OF_ONE_BYTE = ("cp1252", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
 
 
@@ -69,7 +67,7 @@ def encoding_of_html(page: bytes) -> str | None:
 
 
 def settled(lines: Iterable[bytes]) -> tuple[str, Iterator[bytes]]:
-    """The encoding of lines that start with no mark, and the lines again."""
+    """The encoding of lines, the first of them not ASCII, and the lines again."""
     remaining = iter(lines)
     sample: list[bytes] = []
     num_bytes = 0
@@ -105,21 +103,34 @@ def as_utf8(stream: BinaryIO, encoding: str) -> Iterator[bytes]:
 
 def _guess(sample: list[bytes]) -> str:
     telling = [line for line in sample if not line.isascii()]
-    num_broken = sum(not _decodes(line, "utf-8") for line in telling)
-    if num_broken <= len(telling) * _MAX_BROKEN_FRACTION:
+    if len(_sound(telling, "utf-8")) >= len(telling) * (1 - _MAX_BROKEN_FRACTION):
         return "utf-8"
+    for encoding in _OF_SEVERAL_BYTES:
+        # One broken line would rule these out, and leave one that can read anything.
+        sound = _sound(telling, encoding)
+        is_damaged = len(telling) * (1 - _MAX_BROKEN_FRACTION) <= len(sound) < len(telling)
+        if is_damaged and _likeliest(sound) == encoding:
+            return encoding
+    return _likeliest(telling) or "utf-8"
+
+
+def _likeliest(lines: list[bytes]) -> str | None:
     from charset_normalizer import from_bytes  # most files never need it
 
-    text = b"".join(telling)[:_GUESS_BYTES]
+    text = b"".join(lines)[:_GUESS_BYTES]
     text = text[: text.rfind(b"\n") + 1] or text  # no half character at the end
-    matches = from_bytes(text, cp_isolation=list(_COMMON))
+    matches = from_bytes(text, cp_isolation=[*_OF_SEVERAL_BYTES, *_OF_ONE_BYTE])
     best = matches.best()
     if best is None:
-        return "utf-8"
+        return None
     # Western text is mostly sound Central European too: of two as likely take the common one.
     as_likely = (m for m in matches if (m.chaos, -m.coherence) <= (best.chaos, -best.coherence))
     is_same = _decodes(text, "cp1252") and text.decode("cp1252") == str(best)
     return "cp1252" if is_same or "cp1252" in {m.encoding for m in as_likely} else best.encoding
+
+
+def _sound(lines: list[bytes], encoding: str) -> list[bytes]:
+    return [line for line in lines if _decodes(line, encoding)]
 
 
 def _decodes(line: bytes, encoding: str) -> bool:

@@ -11,6 +11,8 @@ def html_to_text(html: str) -> str:
         html: a page or a piece of one; text without markup comes back as it is.
     """
     # Here and not above: cleaning and ingesting plain text should not need it.
-    from resiliparse.extract.html2text import extract_plain_text
+    from resiliparse.extract.html2text import (  # pyright: ignore[reportMissingModuleSource]
+        extract_plain_text,
+    )
 
     return extract_plain_text(html, main_content=True)

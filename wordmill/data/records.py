@@ -188,7 +188,9 @@ class _GroupWriter:
     def __init__(self, path: Path, columns: pa.Schema) -> None:
         self._schema = columns
         self._writer = pq.ParquetWriter(path, columns, compression="zstd")
-        self._text_column = "text" if "text" in columns.names else "source"
+        self._text_columns = [
+            name for name in ("text", "source", "target") if name in columns.names
+        ]
         self._rows: list[tuple[Any, ...]] = []
         self._tables: list[pa.Table] = []
         self._num_rows = self._num_chars = 0
@@ -203,17 +205,21 @@ class _GroupWriter:
     def add(self, row: Document | Pair) -> None:
         self._rows.append(row)
         self._num_rows += 1
-        self._num_chars += len(row.text) if isinstance(row, Document) else len(row.source)
+        is_pair = isinstance(row, Pair)
+        self._num_chars += len(row.source) + len(row.target) if is_pair else len(row.text)
         if self._is_full():
             self._flush()
 
     def add_table(self, table: pa.Table) -> None:
         table = table.select(self._schema.names).cast(self._schema)
-        sizes = pc.call_function("utf8_length", [table[self._text_column]]).to_numpy()
+        lengths = [
+            pc.call_function("utf8_length", [table[name]]).to_pylist()
+            for name in self._text_columns
+        ]
         start = 0
-        for row, size in enumerate(sizes):
+        for row, sizes in enumerate(zip(*lengths, strict=True)):
             self._num_rows += 1
-            self._num_chars += int(size)
+            self._num_chars += sum(sizes)
             if self._is_full():
                 self._keep(table.slice(start, row + 1 - start))
                 self._flush()

@@ -58,7 +58,10 @@ class RowMapping:
     """
 
     def __init__(self, columns: Columns, *, about: About, max_row_bytes: int) -> None:
-        self._about, self._max_bytes = about, max_row_bytes
+        self._max_bytes = max_row_bytes
+        self._known: dict[str, Any] = about._asdict()
+        if isinstance(columns, TranslateColumns) and columns.source_language:
+            self._known["source_language"] = columns.source_language
         self.wanted, self._make = _made_by(columns)
 
     def results(self, rows: Iterable[tuple[int, Any]], *, file: str) -> Iterator[Result]:
@@ -83,7 +86,7 @@ class RowMapping:
         return self._make(row)
 
     def _record(self, given: _Given, file: str, row: int) -> Keyed:
-        known: dict[str, Any] = {**self._about._asdict(), "file": file, "row": row}
+        known: dict[str, Any] = {**self._known, "file": file, "row": row}
         for text in (given.source, given.target):
             if len(text) * 4 > self._max_bytes and len(text.encode()) > self._max_bytes:
                 raise too_long(self._max_bytes, text)

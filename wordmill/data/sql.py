@@ -15,6 +15,7 @@ from wordmill.errors import DataError, TryAgainError
 from wordmill.params.ingest import SqlSource
 
 _BATCH_ROWS = 1000
+_SECONDS_TO_CONNECT = 20
 _EXTRAS = {"psycopg": "postgres", "psycopg2": "postgres"}
 # What a server says that is there but can't serve now, among what it refuses for good.
 _PASSES = ("starting up", "shutting down", "too many", "recovery mode")
@@ -85,6 +86,9 @@ def _engine(url: str, name: str) -> Any:
         parsed = make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
+        if "psycopg" in parsed.drivername:  # its own limit is the system's, two minutes
+            limit = {"connect_timeout": str(_SECONDS_TO_CONNECT)}
+            parsed = parsed.update_query_dict({**limit, **parsed.query})
         engine = create_engine(parsed, poolclass=NullPool)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(str(error.name).partition(".")[0])
