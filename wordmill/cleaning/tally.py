@@ -12,6 +12,7 @@ from wordmill.data.records import KINDS, SPLITS, Kind, Split, kind_name
 
 _compute: Any = pyarrow.compute  # its functions are made when it is imported
 _MAX_SAMPLES = 3
+_TOLD_OF_SOURCES = ("rows", "bad", "documents", "pairs")
 _EXCERPT_CHARS = 160
 
 Report = dict[str, Any]
@@ -57,7 +58,8 @@ class Tally:
             for name, items in (json.loads(masked) if masked else {}).items():
                 self._masked[name] += items * count
         for sample in filter(None, table["sample"].to_pylist()):
-            self._add_sample(sample.partition(":")[0], sample)
+            step, _, difference = sample.partition(": ")
+            self._add_sample(step, difference)
 
     def add_kept(self, kind: Kind, split: Split, table: pa.Table) -> None:
         """Count records that stay."""
@@ -86,9 +88,10 @@ class Tally:
         Args:
             sources: the record that ingest keeps of its sources, sources.json.
         """
-        told = ("rows", "bad", "documents", "pairs")
-        given = {one["name"]: {name: one[name] for name in told} for one in sources["sources"]}
-        report: Report = {"ingest": given}
+        given: dict[str, Counter[str]] = defaultdict(Counter)
+        for one in sources["sources"]:  # several entries may read one file
+            given[one["name"]].update({what: one[what] for what in _TOLD_OF_SOURCES})
+        report: Report = {"ingest": {name: dict(counts) for name, counts in given.items()}}
         for kind in map(kind_name, KINDS):
             report[kind] = {split: self._of_split(kind, split) for split in SPLITS}
             report[kind]["chars"] = {what: self._chars[kind, what] for what in ("read", "kept")}
