@@ -7,7 +7,7 @@ starts, so that no text costs more than its length.
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from stdnum import iban, luhn
@@ -38,21 +38,13 @@ def mask(text: str, kinds: Sequence[MaskedKind]) -> tuple[str, dict[str, int]]:
     digits = text.encode(errors="replace").translate(None, _ALL_BUT_DIGITS)
     if len(digits) < _MIN_DIGITS:
         return text, found
-    for kind in _possible(text, set(kinds)):
-        for rule in _RULES[kind]:
+    rules = [(kind, rule) for kind in _RULES if kind in kinds for rule in _RULES[kind]]
+    is_possible = {rule.hint: rule.hint.search(text) is not None for _, rule in rules}
+    for kind, rule in rules:
+        if is_possible[rule.hint]:
             text, count = _replaced(text, rule, placeholder(kind))
             found |= {kind: found.get(kind, 0) + count} if count else {}
     return text, found
-
-
-def _possible(text: str, kinds: set[MaskedKind]) -> Iterator[MaskedKind]:
-    """The kinds of numbers that the text may hold, in the order to look for them."""
-    numbers = kinds - {"email", "ip"}
-    has_number = bool(numbers) and _NUMBER_HINT.search(text)
-    has_address = "ip" in kinds and (_IP_HINT.search(text) or _IPV6_HINT.search(text))
-    for kind in _RULES:
-        if has_address if kind == "ip" else has_number and kind in numbers:
-            yield kind
 
 
 def _without_emails(text: str) -> tuple[str, int]:
@@ -76,6 +68,7 @@ def placeholder(kind: MaskedKind) -> str:
 class _Rule(NamedTuple):
     pattern: re.Pattern[str]
     is_valid: Callable[[str], bool]
+    hint: re.Pattern[str] = _NUMBER_HINT
 
 
 def _replaced(text: str, rule: _Rule, stand_in: str) -> tuple[str, int]:
@@ -129,10 +122,13 @@ _RULES: dict[MaskedKind, tuple[_Rule, ...]] = {
     "card": (_Rule(re.compile(r"(?<![\d.-])\d(?:[ -]?\d){12,18}(?![\d-])"), _is_card),),
     "us_ssn": (_Rule(re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])"), ssn.is_valid),),
     "ip": (
-        _Rule(re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)"), _is_public_address),
+        _Rule(
+            re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)"), _is_public_address, _IP_HINT
+        ),
         _Rule(
             re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])"),
             _is_public_address,
+            _IPV6_HINT,
         ),
     ),
     "phone": (
