@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from wordmill.errors import DataError, ParamsError
 from wordmill.files import replaced_file
@@ -29,7 +30,9 @@ def use(preset: Path, *, params: Path, data: Path | None) -> str:
         ParamsError: the preset is no params file, or the outcome would not be a valid one.
         DataError: the data is not there.
     """
-    differing = read_params(preset)
+    read_params(preset)  # its errors are clear ones
+    yaml = _yaml()
+    differing = yaml.load(preset)
     root = differing.get("ingest", {}).get("root")
     if data is not None and root is not None:
         root = str(data / root)
@@ -39,15 +42,30 @@ def use(preset: Path, *, params: Path, data: Path | None) -> str:
             f"{root}: no such folder; give the one that holds your corpora:"
             f" wordmill use {preset} --data FOLDER"
         )
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 100
     merged = yaml.load(params)
     _merge(merged, differing, place="", file=preset)
     with replaced_file(params) as partial:
         yaml.dump(merged, partial)
         parse_params(Params, read_params(partial), file=preset)
     return f"{params} follows {preset} now; `wordmill retrain` or `dvc repro` runs it"
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes what it reads as it stood."""
+
+
+_Representer.add_representer(
+    type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null")
+)
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.preserve_quotes = True
+    yaml.width = 100
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
 
 
 def _merge(into: Any, differing: dict[str, Any], *, place: str, file: Path) -> None:

@@ -1,0 +1,124 @@
+"""Every preset is a valid one, and takes its real corpus through the whole data path."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run_in
+
+from flows.preset import use
+from wordmill.cleaning.cleaning import Cleaning
+from wordmill.data.ingestion import Ingestion
+from wordmill.data.records import SPLITS, RecordWriter
+from wordmill.errors import DataError, ParamsError
+from wordmill.files import replaced_folder
+from wordmill.params.everything import Params
+from wordmill.params.section import parse_params, read_params
+from wordmill.progress import Progress
+from wordmill.tokens.making import make_tokenizer
+from wordmill.tokens.packing import pack
+
+CORPORA = ROOT.parent / "shared/data"
+PRESETS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
+# Documents and pairs that are read; the least bytes a token of documents.
+EXPECTED = {
+    "chinese-poems": (8007, 0, 2.9),
+    "cmrc2018": (256, 1002, 3.2),
+    "dialogsum": (1000, 9543, 3.2),
+    "multi30k": (62028, 31014, 3.6),
+    "tinyshakespeare": (7222, 0, 3.1),
+}
+
+
+@pytest.fixture
+def params_file(tmp_path) -> Path:
+    return Path(shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml"))
+
+
+def used(preset: str, params_file: Path) -> Params:
+    if not CORPORA.is_dir():
+        pytest.skip(f"no corpora in {CORPORA}")
+    use(ROOT / f"experiments/{preset}.yaml", params=params_file, data=CORPORA)
+    return parse_params(Params, read_params(params_file), file=params_file)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_takes_its_corpus_from_files_to_tokens(preset, params_file, tmp_path):
+    params = used(preset, params_file)
+    documents, pairs, least_bytes = EXPECTED[preset]
+    quiet = Progress("test")
+    raw, clean, tokens = (tmp_path / name for name in ("ingest", "clean", "tokens"))
+    ingestion = Ingestion(
+        params.ingest,
+        code_key="test",
+        memory=tmp_path / "memory",
+        kept_quarantine=tmp_path / "bad.jsonl",
+        progress=quiet,
+    )
+    with replaced_folder(raw) as folder:
+        ingestion.write(folder)
+    sources = ingestion.report()
+    (clean / "work").mkdir(parents=True)
+    with RecordWriter(clean) as writer:
+        cleaning = Cleaning(
+            raw, clean / "work", params.clean, seed=1, on_drop=lambda _: None, progress=quiet
+        )
+        cleaning.run(writer)
+    report = cleaning.tally.report(sources)
+    context_tokens = params.model.context_tokens
+    made = make_tokenizer(clean, params.tokenize, context_tokens=context_tokens, progress=quiet)
+    tokens.mkdir()
+    packed = pack(clean, tokens, made.tokenizer, params.tokenize, progress=quiet).report
+
+    assert sum(report["documents"][split]["read"] for split in SPLITS) == documents
+    assert sum(report["pairs"][split]["read"] for split in SPLITS) == pairs
+    for kind, read in (("documents", documents), ("pairs", pairs)):
+        assert sum(report[kind][split]["kept"] for split in SPLITS) >= 0.97 * read
+    assert packed["documents"]["train"]["bytes_per_token"] >= least_bytes
+    assert packed["unknown_rate"] == 0
+
+
+def test_every_preset_has_its_figures():
+    assert sorted(EXPECTED) == PRESETS
+
+
+def test_a_preset_changes_its_keys_and_nothing_else(params_file, tmp_path):
+    before = params_file.read_text()
+    preset = tmp_path / "mine.yaml"
+    preset.write_text("clean:\n  length:\n    min_source_chars: 3\n  mask: [email]\n")
+    use(preset, params=params_file, data=None)
+    after = params_file.read_text()
+    changed = set(after.splitlines()) ^ set(before.splitlines())
+    assert {re.sub(r"\s+", "", line) for line in changed} == {
+        *["min_source_chars:80", "min_source_chars:3"],
+        *["mask:[email,phone,ip,card,iban,china_id,us_ssn]", "mask:[email]"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("preset", "error", "message"),
+    [
+        ("clean:\n  lenght: {}\n", ParamsError, "clean.lenght: unknown key; allowed: engine"),
+        ("clean:\n  mask: [mail]\n", ParamsError, "mine.yaml: clean.mask.0: must be 'email'"),
+        ("ingest:\n  root: nowhere\n", DataError, "nowhere: no such folder; give the one that"),
+        ("- list\n", ParamsError, "must hold sections"),
+    ],
+)
+def test_a_bad_preset_is_one_clear_line_and_changes_nothing(
+    preset, error, message, params_file, tmp_path
+):
+    before = params_file.read_text()
+    (tmp_path / "mine.yaml").write_text(preset)
+    with pytest.raises(error, match=re.escape(message)) as caught:
+        use(tmp_path / "mine.yaml", params=params_file, data=tmp_path)
+    assert "\n" not in str(caught.value)
+    assert params_file.read_text() == before
+
+
+def test_a_missing_preset_is_one_clear_line(make_project):
+    project = make_project("presets")
+    done = run_in(project, "python", "-m", "flows.cli", "use", "experiments/none.yaml")
+    assert done.returncode == 2
+    assert done.stderr.startswith("wordmill: experiments/none.yaml: no such file")
+    assert len(done.stderr.splitlines()) == 1
