@@ -19,14 +19,14 @@ import sysconfig
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from wordmill.data.records import RecordWriter, document
+from wordmill.data.records import document, write_records
 from wordmill.params.tokenize import TokenizeParams
 from wordmill.progress import Progress
 from wordmill.tokens.batches import BlockBatches
@@ -37,6 +37,7 @@ from wordmill.tokens.store import TokenFolder
 from wordmill.tokens.tokenizer import END, PAD, end_id, fingerprint
 
 BATCH, BLOCK = 64, 256
+NO_LIMIT = 1 << 30  # else transformers warns of long texts
 PARAMS = TokenizeParams(
     kind="byte-bpe",
     checkpoint=None,
@@ -73,16 +74,17 @@ def main() -> None:
 def speed_rows(folder: Path, megabytes: int, repeats: int) -> Iterator[list[str]]:
     """Each question with its answers."""
     yield ["what", "who", "median", "against wordmill"]
-    texts = write_corpus(folder, megabytes)
+    texts = corpus(megabytes)
+    write_corpus(folder, texts)
     size = sum(len(text.encode()) for text in texts) / 1e6
     yield [f"corpus: {len(texts):,} docstrings, {size:.0f} MB", "", "", ""]
     text = TrainingText(folder, max_bytes=PARAMS.max_training_bytes, progress=QUIET)
     training_texts = list(text)
-    tokenizer = learn(text, PARAMS, context_tokens=BLOCK)
+    tokenizer = learn(text, PARAMS, context_tokens=NO_LIMIT)
     yield from rows(
         f"train a BPE of {PARAMS.vocab_size:,} on {text.num_bytes / 1e6:.0f} MB",
         {
-            "wordmill": lambda: learn(text, PARAMS, context_tokens=BLOCK),
+            "wordmill": lambda: learn(text, PARAMS, context_tokens=NO_LIMIT),
             "tokenizers": lambda: bare_training(training_texts),
         },
         text.num_bytes / 1e6,
@@ -125,24 +127,21 @@ def speed_rows(folder: Path, megabytes: int, repeats: int) -> Iterator[list[str]
 def memory_rows(folder: Path, megabytes: int) -> Iterator[list[str]]:
     """The largest memory of training and packing, once and with ten times the corpus."""
     yield ["corpus", "largest memory", "against the first"]
-    first = 0
-    for times in (1, 10):
-        records = folder / str(times)
-        records.mkdir()
-        texts = write_corpus(records, megabytes * times)
-        size = sum(len(text.encode()) for text in texts)
-        del texts
+    texts, first = corpus(10 * megabytes), 0
+    for size in (megabytes, 10 * megabytes):
+        records = folder / str(size)
+        write_corpus(records, cut(texts, size))
         command = [sys.executable, __file__, "--pack", str(records)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peak = int(done.stdout)
         first = first or peak
-        yield [f"{size / 1e6:.0f} MB", f"{peak / 1024:.0f} MiB", f"{peak / first:.2f}"]
+        yield [f"{size} MB", f"{peak / 1024:.0f} MiB", f"{peak / first:.2f}"]
 
 
 def learn_and_pack(folder: Path) -> None:
     """Do what the tokenize stage does and print the largest memory in KiB."""
     text = TrainingText(folder, max_bytes=PARAMS.max_training_bytes, progress=QUIET)
-    packed(folder, learn(text, PARAMS, context_tokens=BLOCK))
+    packed(folder, learn(text, PARAMS, context_tokens=NO_LIMIT))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
@@ -220,25 +219,28 @@ def get_batch(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     return x, y
 
 
-def write_corpus(folder: Path, megabytes: int) -> list[str]:
-    """Write a folder of records, all in the train split, and return their texts."""
-    wanted, size, texts = megabytes * 1_000_000, 0, list[str]()
-    with RecordWriter(folder) as writer:
-        for text in endless(texts):
-            if size >= wanted:
-                break
-            texts.append(text)
-            size += len(text.encode())
-            writer.add("train", document(text, origin="bench", language="en"))
-    return texts
+def corpus(megabytes: int) -> list[str]:
+    """Docstrings; where they do not suffice, again and again with a word more each time."""
+    there = list(cut(docstrings(), megabytes))
+    copies = (f"{text}\nCopy {copy}." for copy in itertools.count(1) for text in there)
+    return list(cut(itertools.chain(there, copies), megabytes))
 
 
-def endless(texts: list[str]) -> Iterator[str]:
-    """Docstrings; then those taken so far again and again, each time with a word more."""
-    yield from docstrings()
-    there = list(texts)
-    for copy in itertools.count(1):
-        yield from (f"{text}\nCopy {copy}." for text in there)
+def cut(texts: Iterable[str], megabytes: int) -> Iterator[str]:
+    """The first texts, of so many megabytes."""
+    size = 0
+    for text in texts:
+        size += len(text.encode())
+        if size > megabytes * 1_000_000:
+            return
+        yield text
+
+
+def write_corpus(folder: Path, texts: Iterable[str]) -> None:
+    """Write a folder of records, all in the train split."""
+    folder.mkdir(exist_ok=True)
+    made = (document(text, origin="bench", language="en") for text in texts)
+    write_records(folder, (("train", record) for record in made))
 
 
 def docstrings() -> Iterator[str]:

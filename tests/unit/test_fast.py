@@ -5,6 +5,7 @@ import random
 import string
 from pathlib import Path
 
+import grimp
 import numpy as np
 import pytest
 import tiktoken
@@ -146,6 +147,12 @@ def test_a_pattern_apart_from_its_bytes_is_known(tokenizer):
         backend.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
 
     assert_same(changed(tokenizer, as_others), RANDOM_TEXTS[:500])
+
+
+def test_what_generates_needs_neither_tiktoken_nor_pyarrow():
+    graph = grimp.build_graph("wordmill", include_external_packages=True)
+    needed = graph.find_upstream_modules("wordmill.generation.loading")
+    assert not {"tiktoken", "pyarrow"} & needed
 
 
 def test_without_tiktoken_the_tokenizer_does_it(tokenizer, monkeypatch, caplog):

@@ -5,6 +5,7 @@ import random
 import signal
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ from wordmill.params.model import ModelParams
 from wordmill.params.training import PretrainParams
 from wordmill.progress import nowhere
 from wordmill.tokens.batches import BlockBatches
-from wordmill.tokens.pair_batches import PairBatches
+from wordmill.tokens.pair_batches import PackedPairBatches, PairBatches
 from wordmill.training.checkpoints import newest_checkpoint, step_of
 from wordmill.training.fit import fit
 from wordmill.training.module import lr_fraction
@@ -114,13 +115,15 @@ def test_one_batch_overfits(tmp_path):
     assert curves.training[-1][1] < 0.05 < math.log(VOCAB) - 1 < curves.training[0][1]
 
 
-def test_finetuning_leaves_the_prompt_alone(tmp_path):
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_finetuning_leaves_the_prompt_alone(tmp_path, is_packed):
     """Targets that follow from the prompt are learned; random prompts are not."""
     draw = np.random.default_rng(0)
     prompts = draw.integers(10, VOCAB, (40, 6))
     rows = np.concatenate([prompts, prompts[:, :1] * 0 + 5, prompts[:, :1] * 0], axis=1)
     spans = np.array([[i * 8, i * 8 + 6, i * 8 + 8] for i in range(40)])
-    pairs = PairBatches(rows.astype(np.uint16).ravel(), spans, pad_id=1, batch_size=8, seed=0)
+    kind = partial(PackedPairBatches, row_tokens=32) if is_packed else PairBatches
+    pairs = kind(rows.astype(np.uint16).ravel(), spans, pad_id=1, batch_size=8, seed=0)
     curves = train(decoder(), tmp_path, params=recipe(steps=80), batches=pairs)
     assert curves.training[-1][1] < 0.1
 
