@@ -158,14 +158,18 @@ def _copy(record: Record, rng: random.Random) -> Record:
     return {"id": f"{record['id']}~copy", "text": text, "copy_of": record["id"]}
 
 
+def installed() -> list[Path]:
+    """The packages of this environment and the standard library."""
+    return [Path(sysconfig.get_path(name)) for name in ("purelib", "stdlib")]
+
+
 def main() -> None:
     """Write a corpus as the command line says."""
     parser = argparse.ArgumentParser(description="Write the benchmark's corpus.")
     parser.add_argument("path", type=Path, help="the file to write: .jsonl or .parquet")
     parser.add_argument("--megabytes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)
-    installed = [Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("stdlib"))]
-    parser.add_argument("--folders", type=Path, nargs="+", default=installed)
+    parser.add_argument("--folders", type=Path, nargs="+", default=installed())
     asked = parser.parse_args()
     records = corpus(asked.folders, megabytes=asked.megabytes, seed=asked.seed)
     write(records, asked.path)
