@@ -7,7 +7,7 @@ PYTHON is that of an environment with datatrove (`pip install -r bench/peer_data
 clean the corpus of bench/corpus.py on two cores in the same run, in turn, with equivalent steps:
 Gopher's, FineWeb's and repetition rules, e-mail and IP masks, near duplicates by MinHash of
 5-word shingles in 14 bands of 8. Which of two copies stays is chance in datatrove (it depends on
-the number of tasks), so kept ids are compared with a planted copy counted as its original.
+the number of tasks), so of kept ids those of near copies count as one.
 `--memory` asks how the largest memory of the stage grows with ten times the corpus.
 """
 
@@ -15,11 +15,13 @@ import argparse
 import json
 import multiprocessing
 import random
+import re
 import shutil
 import statistics
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,12 +83,42 @@ def speed_rows(folder: Path, path: Path, peer: str | None, repeats: int) -> Iter
     rates = (f"{count / their_seconds:,.0f}", f"{count / seconds:,.0f}")
     yield ["documents a second", *rates, f"{their_seconds / seconds:.1f}"]
     yield ["CPU seconds", f"{their_cpu:.1f}", f"{cpu:.1f}", f"{their_cpu / cpu:.1f}"]
-    origin = {row["id"]: row["copy_of"] or row["id"] for row in corpus_rows}
     metadata = (one.metadata for one in read_records(folder / "kept", Document, "train"))
-    kept = {origin[json.loads(known)["id"]] for known in metadata}
-    their_kept = {origin[one] for one in theirs[-1]["kept_ids"]}
-    jaccard = len(kept & their_kept) / len(kept | their_kept)
+    kept = [json.loads(known)["id"] for known in metadata]
+    their_kept = theirs[-1]["kept_ids"]
+    texts = {row["id"]: row["text"] for row in corpus_rows}
+    family = families({one: texts[one] for one in {*kept, *their_kept}})
+    ours_known, theirs_known = ({family[one] for one in ids} for ids in (kept, their_kept))
+    jaccard = len(ours_known & theirs_known) / len(ours_known | theirs_known)
     yield ["kept", f"{len(their_kept):,}", f"{len(kept):,}", f"Jaccard {jaccard:.4f}"]
+
+
+def families(texts: dict[str, str]) -> dict[str, str]:
+    """For each id one of those whose text is nearly the same, by exact Jaccard, one by one.
+
+    Which of a group of copies stays is chance in datatrove: it depends on the number of tasks.
+    """
+    shingles = {name: five_words(text) for name, text in texts.items()}
+    holders: dict[str, list[str]] = {}
+    family: dict[str, str] = {}
+    for name in sorted(texts):
+        shared = Counter(one for run in shingles[name] for one in holders.get(run, ()))
+        alike = (one for one, n in shared.most_common(5) if is_alike(shingles, name, one, n))
+        family[name] = family[found] if (found := next(alike, None)) else name
+        for run in shingles[name]:
+            holders.setdefault(run, []).append(name)
+    return family
+
+
+def is_alike(shingles: dict[str, set[str]], one: str, other: str, shared: int) -> bool:
+    """Whether two texts share 60% of their shingles, of which they have `shared` in common."""
+    return shared >= 0.6 * (len(shingles[one]) + len(shingles[other]) - shared)
+
+
+def five_words(text: str) -> set[str]:
+    """Runs of five words, case and punctuation left out."""
+    words = re.findall(r"\w+", text.lower())
+    return {" ".join(words[start : start + 5]) for start in range(max(1, len(words) - 4))}
 
 
 def memory_rows(folder: Path, path: Path) -> Iterator[list[str]]:
