@@ -61,6 +61,13 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = lambda value: f"{value:,}"
-    environment.filters["share"] = lambda part, whole: 100 * part / whole if whole else 0.0
+    environment.filters |= {"number": _with_commas, "share": _percent}
     return environment.get_template(_TEMPLATE)
+
+
+def _with_commas(value: int) -> str:
+    return f"{value:,}"
+
+
+def _percent(part: int, whole: int) -> float:
+    return 100 * part / whole if whole else 0.0
