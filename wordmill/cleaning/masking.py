@@ -38,7 +38,9 @@ def mask(text: str, kinds: Sequence[MaskedKind]) -> tuple[str, dict[str, int]]:
     digits = text.encode(errors="replace").translate(None, _ALL_BUT_DIGITS)
     if len(digits) < _MIN_DIGITS:
         return text, found
-    rules = [(kind, rule) for kind in _RULES if kind in kinds for rule in _RULES[kind]]
+    rules: list[tuple[MaskedKind, _Rule]] = [
+        (kind, rule) for kind in _RULES if kind in kinds for rule in _RULES[kind]
+    ]
     is_possible = {rule.hint: rule.hint.search(text) is not None for _, rule in rules}
     for kind, rule in rules:
         if is_possible[rule.hint]:
@@ -104,7 +106,7 @@ def _is_public_address(text: str) -> bool:
 
 
 def _is_phone(text: str) -> bool:
-    return 7 <= len(_NOT_DIGITS.sub("", text)) <= 15  # E.164
+    return 8 <= len(_NOT_DIGITS.sub("", text)) <= 15  # E.164
 
 
 _GAP = r"[ .-]?"
@@ -135,7 +137,7 @@ _RULES: dict[MaskedKind, tuple[_Rule, ...]] = {
         # International; North America; China: mobile, then with an area code.
         _Rule(
             re.compile(
-                rf"(?<![\w+])\+\d{{1,3}}{_GAP}(?:\(\d{{1,4}}\){_GAP})?\d(?:{_GAP}\d){{5,12}}(?!\d)"
+                rf"(?<![\w+])\+[1-9]\d{{0,2}}(?:{_GAP}\(\d{{1,4}}\))?(?:{_GAP}\d{{2,5}}){{2,5}}(?!\.?\d)"
             ),
             _is_phone,
         ),
