@@ -7,29 +7,31 @@ together (don't, 3.14, os.path), a single Han character, or a run of one symbol.
 memory a character while a batch is worked on.
 """
 
-import unicodedata
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wordmill.cleaning.character_table import (
+    DIGIT,
+    HAN,
+    LAST_CODE,
+    LETTER,
+    POSITIONS,
+    SPACE,
+    STEP,
+    SYMBOL,
+    Hashes,
+    character_table,
+    mixed,
+)
+
 Bools = NDArray[np.bool_]
 Counts = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
 
-LETTER, DIGIT, SPACE, SYMBOL, HAN, KANA, HANGUL, CONTROL = (1 << bit for bit in range(8))
-
-# What lies beyond has a class of its own only in Han extensions, which are added by range.
-_TABLE_SIZE = 0x20000
-_HAN_RANGES = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xF900, 0xFB00), (0x20000, 0x32000))
-_LAST_CODE = 0x32000
 _FIRST_EASTERN = 0x1100  # Hangul, then kana and Han
-# Invisible marks that change bytes but not what is read: soft hyphen, zero-width space, word
-# joiner, byte order mark. Zero-width joiners stay: Persian, Hindi and emoji need them.
-INVISIBLE = "\u00ad\u200b\u2060\ufeff"
 _APOSTROPHES = (0x27, 0x2019)
-_POSITIONS = 1024  # in a span, then its hash starts over
 
 
 class Characters:
@@ -47,8 +49,8 @@ class Characters:
         lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
         self.starts: Counts = np.concatenate(([0], np.cumsum(lengths)))
         """Where each text starts, and the end of the last, shape (texts + 1,)."""
-        table = _tables()
-        self._clipped = np.minimum(self.codes, _LAST_CODE)
+        table = character_table()
+        self._clipped = np.minimum(self.codes, LAST_CODE)
         self.is_upper: Bools = table.is_upper[self._clipped]
         self.classes: NDArray[np.uint8] = table.classes[self._clipped]
         """Bits of what each character is, shape (characters,)."""
@@ -140,17 +142,17 @@ class Characters:
 
     @cached_property
     def _values(self) -> Hashes:
-        return _tables().values[self._clipped]
+        return character_table().values[self._clipped]
 
     def hashes(self, starts: Counts, ends: Counts, chosen: Bools) -> Hashes:
         """A hash of the chosen characters of each span; there are none between spans."""
         if len(starts) == 0:
             return np.empty(0, dtype=np.uint64)
-        tables, size = _tables(), len(self.codes)
+        tables, size = character_table(), len(self.codes)
         position = np.arange(size, dtype=np.int32)
         gaps = np.diff(starts, append=size)
         position[starts[0] :] -= np.repeat(starts.astype(np.int32), gaps)
-        values = tables.positions[position & (_POSITIONS - 1)]
+        values = tables.positions[position & (POSITIONS - 1)]
         values *= self._values
         values *= chosen
         return mixed(np.add.reduceat(values, starts) + (ends - starts).astype(np.uint64))
@@ -241,7 +243,7 @@ def ngrams(words: Words, size: int) -> NGrams:
     inside = words.text_of[:num] == words.text_of[size - 1 :]
     hashes = np.zeros(num, dtype=np.uint64)
     for place in range(size):
-        hashes = hashes * _STEP + words.hashes[place : place + num]
+        hashes = hashes * STEP + words.hashes[place : place + num]
     return NGrams(np.flatnonzero(inside), mixed(hashes[inside]))
 
 
@@ -257,61 +259,6 @@ def sums(chosen: Bools | Counts, starts: Counts, ends: Counts | None = None) -> 
 def sums_of_texts(text_of: Counts, num_texts: int) -> Counts:
     """Where each text's items start in a list sorted by text, shape (texts + 1,)."""
     return np.searchsorted(text_of, np.arange(num_texts + 1))
-
-
-def mixed(values: Hashes) -> Hashes:
-    """Spread 64-bit values evenly: the finalizer of splitmix64 (https://doi.org/10.1145/2714064.2660195)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def seeded(count: int, *, seed: int) -> Hashes:
-    """`count` fixed 64-bit values that look random, the same everywhere."""
-    steps = np.arange(1, count + 1, dtype=np.uint64) + np.uint64(seed << 32)
-    return mixed(steps * np.uint64(0x9E3779B97F4A7C15))
-
-
-_STEP = np.uint64(0x9E3779B97F4A7C15)
-
-
-class _Tables(NamedTuple):
-    classes: NDArray[np.uint8]
-    is_upper: Bools
-    values: Hashes
-    """A random value for each character, the same for upper and lower case."""
-    positions: Hashes
-    """An odd random value for each position in a word."""
-
-
-@lru_cache(maxsize=1)
-def _tables() -> _Tables:
-    classes = np.zeros(_LAST_CODE + 1, dtype=np.uint8)
-    is_upper = np.zeros(_LAST_CODE + 1, dtype=np.bool_)
-    lower = np.arange(_LAST_CODE + 1)
-    for code in range(_TABLE_SIZE):
-        character = chr(code)
-        classes[code] = _class_of(character)
-        is_upper[code] = character.isupper()
-        small = character.lower()
-        lower[code] = ord(small) if len(small) == 1 else code
-    for start, stop in _HAN_RANGES:
-        classes[start:stop] |= HAN | LETTER
-    values = seeded(_LAST_CODE + 1, seed=1)[lower]
-    return _Tables(classes, is_upper, values, seeded(_POSITIONS, seed=2) | np.uint64(1))
-
-
-def _class_of(character: str) -> int:
-    code, category = ord(character), unicodedata.category(character)
-    if character.isspace():
-        return SPACE if character in " \n\t" else SPACE | CONTROL
-    if category == "Cc" or character in INVISIBLE:
-        return CONTROL
-    if category[0] in "LM":
-        is_kana = 0x3040 <= code < 0x3100 or 0x31F0 <= code < 0x3200
-        is_hangul = 0xAC00 <= code < 0xD7B0 or 0x1100 <= code < 0x1200
-        return LETTER | (KANA if is_kana else 0) | (HANGUL if is_hangul else 0)
-    return DIGIT if category[0] == "N" else SYMBOL
 
 
 def places_of(starts: Counts, ends: Counts) -> Counts:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from wordmill.cleaning.augmentation import Synonyms, augmented, read_synonyms
 from wordmill.cleaning.batch import CleanBatch
 from wordmill.cleaning.blocklist import read_list
-from wordmill.cleaning.characters import Hashes
+from wordmill.cleaning.character_table import Hashes
 from wordmill.cleaning.contamination import HeldOutRuns, without_leaks
 from wordmill.cleaning.duplicates import CONTAMINATED, KEPT, REASONS, RowKeys
 from wordmill.cleaning.engine import cleaned_tables

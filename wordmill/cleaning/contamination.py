@@ -15,7 +15,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wordmill.cleaning.characters import Bools, Characters, Hashes, NGrams, ngrams
+from wordmill.cleaning.character_table import Hashes
+from wordmill.cleaning.characters import Bools, Characters, NGrams, ngrams
 
 # Where a sentence ends, with the space after it; a blank line ends one too.
 _SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*\s+|[。！？]+[”’」』）]*\s*|\n\s*\n")

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from wordmill.cleaning.characters import HAN, HANGUL, KANA, Characters
+from wordmill.cleaning.character_table import HAN, HANGUL, KANA
+from wordmill.cleaning.characters import Characters
 
 UNKNOWN = "und"  # ISO 639-2's code for undetermined
 _MAX_CHARS = 400  # more costs time and tells little

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wordmill.cleaning.characters import Characters, Counts, Hashes, mixed, ngrams, seeded
+from wordmill.cleaning.character_table import Hashes, mixed, seeded
+from wordmill.cleaning.characters import Characters, Counts, ngrams
 from wordmill.params.clean import NearDuplicateParams
 
 

@@ -11,20 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from wordmill.cleaning.characters import (
-    DIGIT,
-    HAN,
-    HANGUL,
-    KANA,
-    LETTER,
-    SPACE,
-    Bools,
-    Characters,
-    Counts,
-    Hashes,
-    Words,
-    sums,
-)
+from wordmill.cleaning.character_table import DIGIT, HAN, HANGUL, KANA, LETTER, SPACE, Hashes
+from wordmill.cleaning.characters import Bools, Characters, Counts, Words, sums
 from wordmill.cleaning.stop_words import STOP_WORDS
 from wordmill.params.clean import C4Params, FineWebParams, GopherQualityParams
 

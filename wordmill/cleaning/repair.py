@@ -7,7 +7,7 @@ from typing import Literal
 import ftfy
 from ftfy.badness import is_bad
 
-from wordmill.cleaning.characters import INVISIBLE
+from wordmill.cleaning.character_table import INVISIBLE
 
 _LINE_END = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _BLANK_LINES = re.compile(r"\n{3,}")

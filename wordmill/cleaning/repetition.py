@@ -13,22 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wordmill.cleaning.characters import (
-    Bools,
-    Characters,
-    Counts,
-    Hashes,
-    Spans,
-    Words,
-    mixed,
-    sums,
-)
+from wordmill.cleaning.character_table import STEP, Hashes, mixed
+from wordmill.cleaning.characters import Bools, Characters, Counts, Spans, Words, sums
 from wordmill.cleaning.quality import Verdict, repeats
 from wordmill.params.clean import GopherRepetitionParams
 
 _TOP_SIZES = (2, 3, 4)
 _DUPLICATE_SIZES = (5, 6, 7, 8, 9, 10)
-_STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 def repetition_verdicts(
@@ -107,7 +98,7 @@ class _Runs(NamedTuple):
         first, keys, ends = self.first[fits], self.keys[fits], ends[fits]
         inside = text_of[ends] == text_of[first]
         first, keys, ends = first[inside], keys[inside], ends[inside]
-        keys = keys * _STEP + self.words.hashes[ends]
+        keys = keys * STEP + self.words.hashes[ends]
         again = _stands_twice(keys)
         return self._replace(size=size, first=first[again], keys=keys[again])
 

@@ -14,16 +14,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from wordmill.cleaning.characters import (
-    DIGIT,
-    HAN,
-    LETTER,
-    Bools,
-    Characters,
-    Words,
-    places_of,
-    sums,
-)
+from wordmill.cleaning.character_table import DIGIT, HAN, LETTER
+from wordmill.cleaning.characters import Bools, Characters, Words, places_of, sums
 
 # What is split off the start and the end of a chunk between spaces.
 _MARKS = "…,:;!?¿¡()[]{}<>_#*&。？！，、；：～·'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉"
