@@ -94,7 +94,7 @@ def test_runs_of_words_stay_inside_their_text():
 
 def test_counts_of_classes():
     characters = Characters(["a1 中!", "", "\x00\u200b"])
-    from wordmill.cleaning import characters as module
+    from wordmill.cleaning import character_table as module
 
     assert characters.count_class(module.LETTER).tolist() == [2, 0, 0]
     assert characters.count_class(module.HAN).tolist() == [1, 0, 0]
