@@ -1,6 +1,6 @@
 """How fast is text made into token files, a tokenizer trained, and a batch loaded?
 
-    python bench/tokens.py [--megabytes 20] [--repeats 3] [--memory]
+    python bench/tokens.py [--megabytes 60] [--repeats 3] [--memory]
 
 The corpus is the docstrings of the packages installed here, repeated with a changed word where
 they do not suffice. Each question is put to wordmill and to its peers in the same run, in turn;
@@ -10,6 +10,7 @@ memory of packing grows with ten times the corpus, each in a process of its own.
 
 import argparse
 import ast
+import gc
 import itertools
 import resource
 import statistics
@@ -56,7 +57,7 @@ QUIET = Progress("bench")
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--megabytes", type=int, default=20)
+    parser.add_argument("--megabytes", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--pack", type=Path, help=argparse.SUPPRESS)
@@ -91,25 +92,30 @@ def speed_rows(folder: Path, megabytes: int, repeats: int) -> Iterator[list[str]
         "MB/s",
         repeats,
     )
-    ids: dict[str, Any] = {}
+    ids: dict[str, np.ndarray] = {}
+    end = end_id(tokenizer)
+
+    def keep(name: str, found: Any) -> None:
+        if not isinstance(found, np.ndarray):
+            found = np.fromiter(itertools.chain([end], *((*row, end) for row in found)), np.uint16)
+        ids[name] = found
+
     yield from rows(
         "text to packed token files",
         {
-            "wordmill": lambda: ids.update(ours=packed(folder, tokenizer)),
-            "tokenizers, encode_batch alone": lambda: ids.update(bare=encoded(tokenizer, texts)),
-            "datasets.map, batched": lambda: ids.update(mapped=mapped(tokenizer, texts)),
+            "wordmill": lambda: packed(folder, tokenizer),
+            "tokenizers, encode_batch alone": lambda: encoded(tokenizer, texts),
+            "datasets.map, batched": lambda: mapped(tokenizer, texts),
         },
         size,
         "MB/s",
         repeats,
+        keep,
     )
-    end = end_id(tokenizer)
-    for name in ("bare", "mapped"):
-        wanted = np.fromiter(itertools.chain([end], *((*i, end) for i in ids[name])), np.uint16)
-        assert np.array_equal(ids["ours"], wanted), name
+    assert all(np.array_equal(ids["wordmill"], found) for found in ids.values())
     yield ["ids of all three", "", "identical", ""]
     steps = 200
-    blocks = BlockBatches(ids["ours"], block_tokens=BLOCK, batch_size=BATCH, seed=0)
+    blocks = BlockBatches(ids["wordmill"], block_tokens=BLOCK, batch_size=BATCH, seed=0)
     counter = itertools.count()
     path = folder / "documents.train.bin"
     yield from rows(
@@ -146,15 +152,23 @@ def learn_and_pack(folder: Path) -> None:
 
 
 def rows(
-    what: str, contenders: dict[str, Callable[[], Any]], amount: float, unit: str, repeats: int
+    what: str,
+    contenders: dict[str, Callable[[], Any]],
+    amount: float,
+    unit: str,
+    repeats: int,
+    keep: Callable[[str, Any], None] = lambda _, __: None,
 ) -> Iterator[list[str]]:
-    """Time the contenders in turn; the first is wordmill's."""
+    """Time the contenders in turn; `keep` takes what they made, outside of the clock."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, run in contenders.items():
+            gc.collect()
             started_at = time.perf_counter()
-            run()
+            made = run()
             seconds[name].append(time.perf_counter() - started_at)
+            keep(name, made)
+            del made
     rates = {name: amount / statistics.median(found) for name, found in seconds.items()}
     ours = rates["wordmill"]
     for name, rate in rates.items():
