@@ -28,7 +28,7 @@ from typing import Any
 
 import corpus
 import psutil
-from tokens import table
+from tables import table
 
 from wordmill.cleaning.cleaning import Cleaning
 from wordmill.data.records import Document, RecordWriter, document, read_records

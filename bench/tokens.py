@@ -272,12 +272,5 @@ def docstrings() -> Iterator[str]:
                     yield found.encode("utf-8", "replace").decode()
 
 
-def table(found: Iterator[list[str]]) -> str:
-    """Rows as Markdown."""
-    head, *body = found
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 if __name__ == "__main__":
     main()
