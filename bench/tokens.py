@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tables import table
 
 from wordmill.data.records import document, write_records
 from wordmill.params.tokenize import TokenizeParams
