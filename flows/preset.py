@@ -30,20 +30,21 @@ def use(preset: Path, *, params: Path, data: Path | None) -> str:
         ParamsError: the preset is no params file, or the outcome would not be a valid one.
         DataError: the data is not there.
     """
-    read_params(preset)  # its errors are clear ones
+    differing = read_params(preset)  # its errors are clear ones
     yaml = _yaml()
-    differing = yaml.load(preset)
+    merged = yaml.load(params)
+    _check(merged, differing, place="", file=preset)
+    differing = yaml.load(preset)  # again, now as it is written: styles are kept
     root = differing.get("ingest", {}).get("root")
     if data is not None and root is not None:
-        root = str(data / root)
+        root = str(data / str(root))
         differing["ingest"]["root"] = root
-    if root is not None and not Path(root).is_dir():
+    if root is not None and not Path(str(root)).is_dir():
         raise DataError(
             f"{root}: no such folder; give the one that holds your corpora:"
             f" wordmill use {preset} --data FOLDER"
         )
-    merged = yaml.load(params)
-    _merge(merged, differing, place="", file=preset)
+    _merge(merged, differing)
     with replaced_file(params) as partial:
         yaml.dump(merged, partial)
         parse_params(Params, read_params(partial), file=preset)
@@ -68,11 +69,22 @@ def _yaml() -> YAML:
     return yaml
 
 
-def _merge(into: Any, differing: dict[str, Any], *, place: str, file: Path) -> None:
+def _check(into: Any, differing: dict[str, Any], *, place: str, file: Path) -> None:
     for key, value in differing.items():
         if key not in into:
             raise ParamsError(f"{file}: {place}{key}: unknown key; allowed: {', '.join(into)}")
-        if isinstance(value, dict) and isinstance(into[key], dict):
-            _merge(into[key], value, place=f"{place}{key}.", file=file)
+        if isinstance(into[key], dict):
+            if not isinstance(value, dict):
+                raise ParamsError(
+                    f"{file}: {place}{key}: must hold keys such as {next(iter(into[key]))};"
+                    f" got {value!r}"
+                )
+            _check(into[key], value, place=f"{place}{key}.", file=file)
+
+
+def _merge(into: Any, differing: Any) -> None:
+    for key, value in differing.items():
+        if isinstance(into[key], dict):
+            _merge(into[key], value)
         else:
             into[key] = value

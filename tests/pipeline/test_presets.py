@@ -103,6 +103,13 @@ def test_a_preset_changes_its_keys_and_nothing_else(params_file, tmp_path):
         ("clean:\n  mask: [mail]\n", ParamsError, "mine.yaml: clean.mask.0: must be 'email'"),
         ("ingest:\n  root: nowhere\n", DataError, "nowhere: no such folder; give the one that"),
         ("- list\n", ParamsError, "must hold sections"),
+        ("ingest:\n", ParamsError, "ingest: must hold keys such as root; got None"),
+        ("ingest: 3\n", ParamsError, "ingest: must hold keys such as root; got 3"),
+        ("ingest:\n  root: 5\n", DataError, "5: no such folder"),
+        ("clean:\n  augment: {operations: []}\n", ParamsError, "clean.augment.operations"),
+        ("clean:\n  augment: {copies: 1}\n", ParamsError, "need a file of synonyms"),
+        ("clean:\n  length: {min_source_chars: 99999}\n", ParamsError, "is above max_source"),
+        ("clean:\n  language: {keep: [english]}\n", ParamsError, "got 'english'"),
     ],
 )
 def test_a_bad_preset_is_one_clear_line_and_changes_nothing(

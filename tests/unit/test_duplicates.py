@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import time
 
 import numpy as np
 import pytest
@@ -23,6 +24,9 @@ from wordmill.data.records import (
 from wordmill.progress import Progress
 
 NEAR = params_of("clean").near_duplicates
+NO_LENGTH = params_of("clean").length.model_copy(
+    update={"min_source_chars": 1, "min_target_chars": 1}
+)
 WORDS = ["".join(w) for w in itertools.product("bdfgklmnprst", "aeiou", "dlmnrst", "aeiou")]
 
 
@@ -192,8 +196,8 @@ def test_a_contaminated_row_takes_no_clean_one_with_it(tmp_path):
         ("test", document(leak, origin="s")),
     ]
     kept, dropped, _ = cleaned(tmp_path, records)
-    assert second in [d.text for d in kept["train"]]
-    assert [drop.reason for drop in dropped] == []
+    assert [d.text for d in kept["train"]] == [second]
+    assert [drop.reason for drop in dropped] == ["near_duplicate"]
 
 
 def test_held_out_runs_are_exact(tmp_path):
@@ -215,7 +219,7 @@ def test_held_out_runs_are_exact(tmp_path):
 
 
 def test_nothing_leaked_nothing_cut():
-    text = "One sentence. Another one?\n\nA third."
+    text = "One sentence of the text. And is there another one?\n\nA third, it seems, ends it."
     assert without_leaks(text, np.empty(0, np.uint64), ngram_words=13) == text
     runs = ngrams(Characters([text]).words, 3).hashes[:1]
     assert without_leaks(text, runs[:0], ngram_words=3) == text
@@ -225,3 +229,99 @@ def test_empty_records_are_fine(tmp_path):
     kept, dropped, report = cleaned(tmp_path, [])
     assert (list(itertools.chain(*kept.values())), dropped) == ([], [])
     assert report["documents"]["train"] == {"read": 0, "kept": 0, "dropped": {}}
+
+
+def test_what_every_pair_is_asked_is_no_leak(tmp_path):
+    labels = ", ".join(" ".join(sentences(3, seed=15)).split()[:20])
+    texts = sentences(12, seed=16)
+    records = [
+        (
+            "test" if place < 2 else "train",
+            pair(text, "mill", task="classify", ask=labels, origin="s"),
+        )
+        for place, text in enumerate(texts)
+    ]
+    kept, dropped, _ = cleaned(tmp_path, records, length=NO_LENGTH)
+    assert (len(kept["train"]), dropped) == (10, [])
+
+
+def test_contaminated_texts_are_duplicates_as_well(tmp_path):
+    own, (leak, other) = sentences(30, seed=17), sentences(2, seed=18)
+    leaky = " ".join([*own, leak])
+    records = [
+        *[("train", document(leaky, origin="s", copy=copy)) for copy in range(3)],
+        ("train", document(leaky + " The end.", origin="s")),
+        ("train", document(" ".join([*own[:20], leak]), origin="s")),
+        ("train", document(" ".join(own[:20]), origin="s")),  # what the one above is cut to
+        ("train", document(other, origin="s")),
+        ("test", document(leak, origin="s")),
+    ]
+    kept, dropped, _ = cleaned(tmp_path, records)
+    assert [d.text for d in kept["train"]] == [" ".join(own), " ".join(own[:20]), other]
+    reasons = sorted(drop.reason for drop in dropped)
+    assert reasons == ["duplicate", "duplicate", "near_duplicate", "near_duplicate"]
+
+
+def test_a_cut_text_that_is_not_new_goes(tmp_path):
+    own, leaks = sentences(6, seed=19), sentences(20, seed=20)
+    records = [
+        ("train", document(" ".join(own), origin="s")),
+        ("train", document(" ".join([*own, *leaks]), origin="s")),
+        ("test", document(" ".join(leaks), origin="s")),
+    ]
+    kept, dropped, _ = cleaned(tmp_path, records)
+    assert [d.text for d in kept["train"]] == [" ".join(own)]
+    assert [drop.reason for drop in dropped] == ["duplicate"]
+
+
+def test_a_clean_pair_stays_where_a_leaked_one_asks_the_same(tmp_path):
+    (source, leak, clean) = sentences(3, seed=21)
+    records = [
+        ("train", pair(source, leak, task="answer", ask="who?", origin="s")),
+        ("train", pair(source, clean, task="answer", ask="who?", origin="s")),
+        ("test", document(leak, origin="s")),
+    ]
+    kept, _, _ = cleaned(tmp_path, records)
+    assert [p.target for p in kept["train"]] == [clean]
+
+
+def test_short_held_out_texts_leave_training_text_of_either_kind(tmp_path):
+    source, target, other = (" ".join(s.split()[:9]) for s in sentences(3, seed=22))
+    records = [
+        ("test", pair(source, target, task="translate", ask="German", origin="s")),
+        ("train", document(target, origin="s")),
+        ("train", document(source, origin="s")),
+        ("train", document(other, origin="s")),
+        ("train", pair(target, source, task="translate", ask="English", origin="s")),
+    ]
+    kept, dropped, _ = cleaned(tmp_path, records, length=NO_LENGTH)
+    assert [d.text for d in kept["train"]] == [other]
+    assert {drop.reason for drop in dropped} == {"contaminated"}
+
+
+def test_characters_are_counted_as_they_were_given(tmp_path):
+    long = "mill " * 50_000
+    _, dropped, report = cleaned(tmp_path, [("train", document(long, origin="s"))])
+    assert [drop.reason for drop in dropped] == ["too_long"]
+    assert report["documents"]["chars"] == {"read": len(long), "kept": 0}
+
+
+def test_cutting_costs_no_more_than_the_text_is_long():
+    def seconds(size):
+        started = time.process_time()
+        without_leaks("mill " * 20 + "." * size, np.zeros(1, np.uint64), ngram_words=13)
+        return time.process_time() - started
+
+    assert seconds(80_000) < 16 * max(seconds(10_000), 0.01)
+
+
+def test_rows_are_the_same_for_any_number_of_workers(tmp_path, monkeypatch):
+    records = [
+        ("train", document(t, origin="s")) for couple in pairs_of_texts(300, seed=3) for t in couple
+    ]
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    one = cleaned(tmp_path / "one", records)
+    monkeypatch.setattr("wordmill.cleaning.cleaning._SMALL_BYTES", 0)
+    monkeypatch.setattr("wordmill.data.records._MAX_GROUP_CHARS", 20_000)
+    assert cleaned(tmp_path / "two", records) == one

@@ -25,6 +25,12 @@ PERSONAL = [
     ("card", "378282246310005"),
     ("iban", "DE89 3704 0044 0532 0130 00"),
     ("iban", "GB82WEST12345698765432"),
+    ("iban", "BE68 5390 0754 7034"),
+    ("email", "jürgen.o'brien@example.com"),
+    ("phone", "1-800-555-2671"),
+    ("phone", "212\u2011555\u20110100"),
+    ("card", "4111\u00a01111\u00a01111\u00a01111"),
+    ("ip", "2a00:abcd::ef"),
     ("china_id", "11010519491231002X"),
     ("us_ssn", "536-90-4399"),
 ]
@@ -66,6 +72,25 @@ def test_what_only_looks_like_it_stays(text):
     assert mask(text, KINDS) == (text, {})
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("4111 1111 1111 1111 123", "<CARD> 123"),
+        ("4111 1111 1111 1111 12/25", "<CARD> 12/25"),
+        ("4111 1111 1111 1111-", "<CARD>-"),
+        ("no. 12 4111111111111111", "no. 12 <CARD>"),
+        ("4111 1111 1111 1111 5500 0000 0000 0004", "<CARD> <CARD>"),
+        ("AT61 1904 3002 3457 3201 1234", "<IBAN> 1234"),
+        ("BE68 5390 0754 7034 BANK", "<IBAN> BANK"),
+        ("电话+44 20 7946 0958", "电话<PHONE>"),
+        ("致电+1 415 555 2671。", "致电<PHONE>。"),
+        ("张三@example.com", "<EMAIL>"),
+    ],
+)
+def test_neighbours_do_not_hide_it(text, wanted):
+    assert mask(text, KINDS)[0] == wanted
+
+
 def test_only_the_kinds_asked_for_are_masked():
     text = "joe@example.org, 8.8.8.8"
     assert mask(text, ["ip"]) == ("joe@example.org, <IP>", {"ip": 1})
@@ -78,7 +103,9 @@ def test_all_of_them_in_one_text():
     assert sum(found.values()) == len(PERSONAL)
 
 
-@pytest.mark.parametrize("unit", ["ab1.", "1", "1:", "a@", "1 ", "A1 ", "1.", "+1 ", "@", "a-"])
+@pytest.mark.parametrize(
+    "unit", ["ab1.", "1", "1:", "a@", "1 ", "A1 ", "1.", "+1 ", "@", "a-", "AB12 ", "4111 "]
+)
 def test_no_text_costs_more_than_its_length(unit):
     def seconds(size):
         started = time.process_time()

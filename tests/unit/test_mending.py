@@ -49,7 +49,7 @@ def test_nfkc_folds_full_width_forms():
     ],
 )
 def test_each_step_says_that_it_changed_the_text(given, wanted, step):
-    mended = mend(["before", given], CLEAN)
+    mended = mend(["before", given], CLEAN, is_page=True)
     assert mended.texts == ["before", wanted]
     assert mended.changed == {1: [step]}
     assert mended.samples[1].startswith(f"{step}: ")
@@ -67,15 +67,42 @@ def test_each_step_says_that_it_changed_the_text(given, wanted, step):
     ],
 )
 def test_clean_text_stays_as_it_is(text):
-    assert mend([text], CLEAN) == Mended([text])
+    assert mend([text], CLEAN, is_page=True) == Mended([text])
 
 
 def test_samples_never_show_what_was_masked():
-    mended = mend(["<p>write to joe@example.org</p>\x00"], CLEAN)
+    mended = mend(["<p>write to joe@example.org</p>\x00"], CLEAN, is_page=True)
     assert mended.masked == {0: {"email": 1}}
     assert mended.changed == {0: ["html", "mask"]}
     assert mended.samples == {}
     assert "joe" not in mended.texts[0]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<div><a href="mailto:ann@example.org">write to us</a> about the mill by the river</div>',
+        "Ann Miller, ann@example.org, answers questions\nThis is the text of the page.",
+    ],
+)
+def test_samples_never_show_what_a_step_took_away(page):
+    boilerplate = CLEAN.boilerplate.model_copy(update={"is_on": True})
+    params = CLEAN.model_copy(update={"boilerplate": boilerplate})
+    mended = mend([page], params, is_page=True)
+    assert mended.changed[0]
+    assert mended.samples == {}
+
+
+def test_markdown_with_a_line_of_html_stays():
+    page = "<p align='center'>logo</p>\n\n# Title\n\n- one\n- two `</div>`\n\nLast line."
+    assert mend([page], CLEAN, is_page=True) == Mended([page])
+
+
+def test_labels_and_answers_are_no_boilerplate():
+    boilerplate = CLEAN.boilerplate.model_copy(update={"is_on": True})
+    params = CLEAN.model_copy(update={"boilerplate": boilerplate})
+    assert mend(["positive"], params, is_page=False).texts == ["positive"]
+    assert mend(["positive"], params, is_page=True).texts == [""]
 
 
 def test_boilerplate_lines_go():
@@ -94,6 +121,10 @@ def test_boilerplate_lines_go():
     [
         ("a Bad word", True),
         ("badly", False),
+        ("plan C is good", False),
+        ("written in C# and so on", True),
+        ("caféteria", False),
+        ("au café.", True),
         ("这是坏词吗", True),
         ("two words here", True),
         ("two  words", False),
@@ -101,7 +132,7 @@ def test_boilerplate_lines_go():
     ],
 )
 def test_blocklist_words_and_phrases(text, holds):
-    assert holds_listed(text, ("bad", "坏词", "two words")) == holds
+    assert holds_listed(text, ("bad", "坏词", "two words", "C#", "café")) == holds
 
 
 def classical(**options):
@@ -137,7 +168,7 @@ def test_jieba_finds_chinese_words():
 
 
 def augment(source, *, seed=1, **options):
-    values = {"copies": 3, "change_fraction": 0.2, "operations": ["swap"], "synonyms": None}
+    values = {"copies": 3, "change_fraction": 0.2, "operations": ["swap"], "synonyms": "x"}
     params = AugmentParams.model_validate({**values, **options})
     given = pair(source, "a title", task="summarize", origin="s")
     synonyms = read_synonyms(("big large huge", "mill,grinder"))
@@ -149,6 +180,8 @@ def test_augmented_copies_are_seeded_and_keep_the_target():
     one, again, other = augment(source), augment(source), augment(source, seed=2)
     assert one == again != other
     assert {copy.target for copy in one} == {"a title"}
+    assert augment(source, change_fraction=0.0) == []
+    assert len({copy.id for copy in augment("big mill", copies=9)}) == 1
     assert len({copy.id for copy in one}) == len(one)
     assert all(copy.source != source for copy in one)
 
@@ -178,5 +211,7 @@ def test_a_missing_list_is_one_clear_line(tmp_path):
 
     with pytest.raises(DataError, match="no such file; lists lie in the folder"):
         read_list(tmp_path / "none.txt")
-    (tmp_path / "list.txt").write_text("# comment\nbad  # note\n\n two words\n")
-    assert read_list(tmp_path / "list.txt") == ("bad", "two words")
+    (tmp_path / "list.txt").write_text("# comment\nbad  # note\n\n two words\nC#\n")
+    assert read_list(tmp_path / "list.txt") == ("bad", "two words", "C#")
+    with pytest.raises(DataError, match="can't be read: Is a directory"):
+        read_list(tmp_path)

@@ -162,6 +162,12 @@ def test_no_rule_breaks_on_empty_and_odd_texts():
         assert against.dtype == np.bool_
 
 
+def test_a_batch_of_one_character_breaks_nothing():
+    for text in (".", "a", "中", "…"):
+        verdicts = dict(gopher_verdicts([text], ["en"], *of([text]), QUALITY.gopher))
+        assert verdicts["gopher_few_words"][0]
+
+
 def test_languages_are_told_offline():
     texts = [
         PROSE,

@@ -4,6 +4,7 @@ Only sources change; what is wanted stays. A copy is a function of the seed and 
 so it is the same whatever stands around it.
 """
 
+import math
 import random
 import re
 from collections.abc import Iterator
@@ -31,15 +32,17 @@ def augmented(
         synonyms: words that may stand for a word, in lower case.
         seed: of the draws.
     """
+    seen = {pair.source}
     for copy in range(params.copies):
         draw = random.Random(f"{seed} {pair.id} {copy}")
         operation = draw.choice(params.operations)
         pieces = _PIECE.findall(pair.source)
-        changes = max(1, round(params.change_fraction * len(pieces)))
+        changes = math.ceil(params.change_fraction * len(pieces))
         for _ in range(changes):
             _OPERATIONS[operation](pieces, draw, synonyms)
         source = "".join(pieces).strip()
-        if source and source != pair.source:
+        if source and source not in seen:
+            seen.add(source)
             new_id = content_id(pair.task, source, pair.ask, pair.target)
             yield pair._replace(
                 id=new_id, source=source, metadata=f'{{"augmented": "{operation}"}}'

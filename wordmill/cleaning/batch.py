@@ -61,10 +61,11 @@ class CleanBatch:
             self._judge(rows, characters)
         if self._is_classical():
             rows.preprocess()
+            rows.drop([("empty", rows.is_empty)])
         return rows.table(self._compared(rows))
 
     def _judge(self, rows: Rows, characters: Characters) -> None:
-        """Drop documents by the rules that are on, dear ones last and on what is left."""
+        """Drop documents by the rules that are on, costly ones last and on what is left."""
         quality = self.params.quality
         if self.params.language.keep:
             is_kept = np.isin(rows.languages, self.params.language.keep)
@@ -96,14 +97,16 @@ class CleanBatch:
             bands = pa.array(sketch.bands.reshape(-1))
             found["bands"] = pa.FixedSizeListArray.from_arrays(bands, near.num_bands)
             found["shingles"] = _lists(sketch.first_of, pa.array(sketch.shingles))
-        # A pair's target may have been leaked as well as its source.
-        whole = characters if self.kind is Document else Characters(rows.left(rows.whole()))
-        text_of, hashes = runs_of(whole, ngram_words=self.params.contamination.ngram_words)
+        told = [rows.left(texts) for texts in rows.told()]
+        parts = Characters([text for texts in told for text in texts])
+        runs = runs_of(parts, ngram_words=self.params.contamination.ngram_words)
+        row_of, hashes = runs.text_of % max(num_texts, 1), runs.hashes
         if self.held_out is not None:
             is_possible = may_be_held_out(self.held_out, hashes)
-            text_of, hashes = text_of[is_possible], hashes[is_possible]
-        first_of = np.searchsorted(text_of, np.arange(num_texts + 1))
-        found["runs"] = _lists(first_of, pa.array(hashes))
+            row_of, hashes = row_of[is_possible], hashes[is_possible]
+        order = np.argsort(row_of, kind="stable")
+        first_of = np.searchsorted(row_of[order], np.arange(num_texts + 1))
+        found["runs"] = _lists(first_of, pa.array(hashes[order]))
         return found
 
     def _is_classical(self) -> bool:

@@ -6,6 +6,10 @@ from pathlib import Path
 
 from wordmill.errors import DataError
 
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+# Thai, kana and Han: their words stand side by side.
+_WITHOUT_SPACES = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]")
+
 
 def holds_listed(text: str, listed: tuple[str, ...]) -> bool:
     """Whether one of the listed words or phrases stands in the text, upper case or lower."""
@@ -25,9 +29,11 @@ def read_list(path: Path) -> tuple[str, ...]:
         raise DataError(
             f"{path}: no such file; lists lie in the folder that clean.lists names"
         ) from None
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}; convert it") from None
-    entries = (line.partition("#")[0].strip() for line in lines)
+    entries = (_COMMENT.sub("", line).strip() for line in lines)
     return tuple(entry for entry in entries if entry)
 
 
@@ -41,4 +47,4 @@ def _pattern(listed: tuple[str, ...]) -> re.Pattern[str] | None:
 
 
 def _border(character: str) -> str:
-    return r"\b" if character.isascii() and character.isalnum() else ""
+    return r"\b" if character.isalnum() and not _WITHOUT_SPACES.match(character) else ""

@@ -4,7 +4,7 @@ Held-out splits go first, so that a text that stands on both sides leaves the tr
 not the evaluation set. The first pass cleans each batch by itself, on all cores, and writes
 down what rows are compared by; then duplicates and contamination are decided over all rows; the
 last pass writes what is kept. Everything in between lies on disk, so that memory does not grow
-with the text (about 60 bytes for each record).
+with the text (about a hundred bytes for each record).
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from wordmill.cleaning.batch import CleanBatch
 from wordmill.cleaning.blocklist import read_list
 from wordmill.cleaning.character_table import Hashes
 from wordmill.cleaning.contamination import HeldOutRuns, without_leaks
-from wordmill.cleaning.duplicates import CONTAMINATED, KEPT, REASONS, RowKeys
+from wordmill.cleaning.duplicates import CONTAMINATED, DUPLICATE, KEPT, REASONS, RowKeys
 from wordmill.cleaning.engine import cleaned_tables
 from wordmill.cleaning.tally import Dropped, Tally
 from wordmill.data.records import (
@@ -75,12 +75,13 @@ class Cleaning:
         self._seed, self._on_drop, self._progress = seed, on_drop, progress
         self._listed = self._list(params.blocklist)
         self._synonyms: Synonyms = read_synonyms(self._list(params.augment.synonyms))
+        self._cut_ids: set[str] = set()
         self.tally = Tally()
 
     def run(self, writer: RecordWriter) -> None:
         """Clean everything and write what is kept."""
-        runs = HeldOutRuns(self._work / "runs")
         with ExitStack() as stack:
+            runs = stack.enter_context(HeldOutRuns(self._work / "runs"))
             workers = stack.enter_context(Workers(self._num_workers()))
             keys = {
                 kind: stack.enter_context(
@@ -97,7 +98,7 @@ class Cleaning:
             for index, kind in enumerate(KINDS):
                 rows = leaks.rows[leaks.rows >> _ROW_BITS == index]
                 verdicts = keys[kind].verdicts(rows & ((1 << _ROW_BITS) - 1))
-                self._write(kind, verdicts, leaks.runs, writer)
+                self._write(kind, verdicts, keys[kind], leaks.runs, writer)
 
     def _clean(
         self, kind: Kind, split: Split, keys: RowKeys, runs: HeldOutRuns, workers: Workers
@@ -130,7 +131,9 @@ class Cleaning:
                 keys.add(table, split=HELD_OUT_FIRST.index(split))
                 writer.write_table(table.select(left.names))
 
-    def _write(self, kind: Kind, verdicts: Any, runs: Hashes, writer: RecordWriter) -> None:
+    def _write(
+        self, kind: Kind, verdicts: Any, keys: RowKeys, runs: Hashes, writer: RecordWriter
+    ) -> None:
         start = 0
         reasons = pa.array(REASONS, pa.string())
         for split in HELD_OUT_FIRST:
@@ -140,7 +143,7 @@ class Cleaning:
                     found = verdicts[start : start + len(table)]
                     start += len(table)
                     if kind is Document:
-                        table, found = self._without_leaks(table, found, runs)
+                        table, found = self._without_leaks(table, found, keys, runs)
                     kept = table.filter(pa.array(found == KEPT)).select(schema(kind).names)
                     dropped = table.append_column("reason", reasons.take(pa.array(found)))
                     self._drop(kind, split, dropped.filter(pa.array(found != KEPT)))
@@ -149,8 +152,10 @@ class Cleaning:
                     if kind is Pair and split == "train":
                         self._augment(kept, writer)
 
-    def _without_leaks(self, table: pa.Table, found: Any, runs: Hashes) -> tuple[pa.Table, Any]:
-        """Cut leaked sentences out; what is too short then goes."""
+    def _without_leaks(
+        self, table: pa.Table, found: Any, keys: RowKeys, runs: Hashes
+    ) -> tuple[pa.Table, Any]:
+        """Cut leaked sentences out; what is too short then goes, and what is not new."""
         leaky = np.flatnonzero(found == CONTAMINATED)
         if len(leaky) == 0:
             return table, found
@@ -159,9 +164,15 @@ class Cleaning:
         size = self._params.contamination.ngram_words
         for place in leaky:
             left = without_leaks(texts[place], runs, ngram_words=size)
-            if len(left) >= max(1, self._params.length.min_document_chars):
-                self.tally.add_cut(texts[place], left)
-                texts[place], ids[place], found[place] = left, content_id(left), KEPT
+            if len(left) < max(1, self._params.length.min_document_chars):
+                continue
+            new_id = content_id(left)
+            if new_id in self._cut_ids or keys.holds(bytes.fromhex(new_id)):
+                found[place] = DUPLICATE
+                continue
+            self._cut_ids.add(new_id)
+            self.tally.add_cut(texts[place], left)
+            texts[place], ids[place], found[place] = left, new_id, KEPT
         for name, values in (("id", ids), ("text", texts)):
             column = table.schema.get_field_index(name)
             table = table.set_column(column, name, pa.array(values, pa.string()))

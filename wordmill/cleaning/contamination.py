@@ -2,8 +2,9 @@
 
 Held-out runs lie on disk: a table of bits of fixed size says which runs are not held out for
 sure, and only the few that may be are compared exactly, one part of all hashes at a time.
-Memory does not grow with the text. Source: https://arxiv.org/abs/2005.14165, appendix C, but
-whole sentences are cut where GPT-3 cut 200 characters on both sides.
+Memory hardly grows with the text: by a 64th of what may have leaked.
+Source: https://arxiv.org/abs/2005.14165, appendix C, but whole sentences are cut where GPT-3
+cut 200 characters on both sides.
 """
 
 import re
@@ -16,27 +17,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wordmill.cleaning.character_table import Hashes
-from wordmill.cleaning.characters import Bools, Characters, NGrams, ngrams
+from wordmill.cleaning.characters import Bools, Characters, Counts, ngrams
 
 # Where a sentence ends, with the space after it; a blank line ends one too.
-_SENTENCE_END = re.compile(r"[.!?]+[\"'”’)\]]*\s+|[。！？]+[”’」』）]*\s*|\n\s*\n")
+_SENTENCE_END = re.compile(
+    r"(?<![.!?])[.!?]++[\"'”’)\]]*+\s+|[。！？]++[”’」』）]*+\s*+|\n[^\S\n]*\n\s*+"
+)
+_LEAST_WORDS = 8
 _NUM_PARTS = 64
 _PART_BITS = np.uint64(64 - 6)
 _TABLE_BITS = 27  # 16 MB: six million runs leave it 95% empty
 _BIT_SHIFT = np.uint64(64 - _TABLE_BITS)
 
 
-def runs_of(characters: Characters, *, ngram_words: int) -> NGrams:
-    """The runs of words that are compared, punctuation left out."""
+class Runs(NamedTuple):
+    """Runs of words, and texts that are too short for one."""
+
+    text_of: Counts
+    """The text that each stands in."""
+    hashes: Hashes
+
+
+def runs_of(characters: Characters, *, ngram_words: int) -> Runs:
+    """What is compared: runs of words, punctuation left out; of shorter texts the whole text.
+
+    Args:
+        characters: of the texts.
+        ngram_words: words of a run. Texts of less than 8 words, or less than a run if that is
+            shorter, are too common to tell anything and have none (GPT-3's least length).
+    """
     words = characters.words.only(~characters.words.is_symbol)
     runs = ngrams(words, ngram_words)
-    return NGrams(words.text_of[runs.first], runs.hashes)
+    text_of, hashes = [words.text_of[runs.first]], [runs.hashes]
+    for size in range(min(_LEAST_WORDS, ngram_words), ngram_words):
+        whole = ngrams(words, size)
+        chosen = words.text_of[whole.first]
+        is_whole = words.counts[chosen] == size
+        text_of.append(chosen[is_whole])
+        hashes.append(whole.hashes[is_whole])
+    return Runs(np.concatenate(text_of), np.concatenate(hashes))
 
 
 def may_be_held_out(table: Path, hashes: Hashes) -> Bools:
     """Which runs may be held out; those it denies are not, shape (runs,)."""
     places = hashes >> _BIT_SHIFT
-    bits = _table(table)[places >> np.uint64(3)]
+    bits = _table(table, table.stat().st_mtime_ns)[places >> np.uint64(3)]
     return (bits >> (places & np.uint64(7)).astype(np.uint8)) & 1 == 1
 
 
@@ -55,6 +80,13 @@ class HeldOutRuns:
         self._training = [folder / f"training.{part}" for part in range(_NUM_PARTS)]
         self._open_held_out = [path.open("wb") for path in self._held_out]
         self._open_training = [path.open("wb") for path in self._training]
+
+    def __enter__(self) -> "HeldOutRuns":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in (*self._open_held_out, *self._open_training):
+            file.close()
 
     def add_held_out(self, hashes: Hashes) -> None:
         """Take runs of held-out text."""
@@ -103,6 +135,8 @@ def without_leaks(text: str, runs: Hashes, *, ngram_words: int) -> str:
     """Cut the sentences that hold one of the runs out of a text."""
     characters = Characters([text])
     words = characters.words.only(~characters.words.is_symbol)
+    if len(words.starts) < ngram_words:
+        return ""  # it was compared as a whole
     found = ngrams(words, ngram_words)
     leaked = found.first[np.isin(found.hashes, runs)]
     borders = np.array([0, *(m.end() for m in _SENTENCE_END.finditer(text)), len(text)])
@@ -126,5 +160,5 @@ def _write_parts(files: Sequence[BinaryIO], hashes: Hashes, rows: Hashes) -> Non
 
 
 @lru_cache(maxsize=1)
-def _table(path: Path) -> NDArray[np.uint8]:
+def _table(path: Path, _: int) -> NDArray[np.uint8]:
     return np.memmap(path, dtype=np.uint8, mode="r")

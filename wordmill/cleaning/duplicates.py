@@ -2,11 +2,12 @@
 
 Rows are numbered in one order, held-out splits first, and the first of a group stays: a text
 that stands on both sides leaves the training set. What rows are compared by lies on disk;
-memory holds about 40 bytes a row.
+memory holds about a hundred bytes a row.
 """
 
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -43,7 +44,8 @@ class RowKeys:
     def __init__(self, folder: Path, params: NearDuplicateParams) -> None:
         folder.mkdir()
         self._folder, self._params = folder, params
-        self._files = {name: (folder / name).open("wb") for name in ("ids", "bands", "shingles")}
+        names = ["ids", "shingles", *(f"band.{band}" for band in range(params.num_bands))]
+        self._files = {name: (folder / name).open("wb") for name in names}
         self._splits: list[NDArray[np.uint8]] = []
         self._ends: list[Rows] = []
         self._num_shingles = 0
@@ -64,7 +66,9 @@ class RowKeys:
         if not self._params.is_on:
             return
         bands, shingles = (batch[name].combine_chunks() for name in ("bands", "shingles"))
-        self._files["bands"].write(bands.flatten().to_numpy().tobytes())
+        by_row = bands.flatten().to_numpy().reshape(-1, self._params.num_bands)
+        for band, column in enumerate(by_row.T):
+            self._files[f"band.{band}"].write(np.ascontiguousarray(column).tobytes())
         values = shingles.flatten().to_numpy()
         self._files["shingles"].write(values.tobytes())
         ends = np.cumsum(shingles.value_lengths().to_numpy().astype(np.int64))
@@ -80,53 +84,65 @@ class RowKeys:
         for file in self._files.values():
             file.flush()
         splits = np.concatenate(self._splits) if self._splits else np.empty(0, np.uint8)
-        found = _exact(np.fromfile(self._folder / "ids", dtype="V16"), splits)
         is_contaminated = np.zeros(self.num_rows, dtype=np.bool_)
-        is_contaminated[contaminated] = found[contaminated] != DUPLICATE_HELD_OUT
+        is_contaminated[contaminated] = True
+        # From here on rows are in the order in which they stay: held-out ones first, and of a
+        # split the clean ones first, so that no contaminated row takes a clean one with it.
+        order = np.lexsort((is_contaminated, splits))
+        splits, is_contaminated = splits[order], is_contaminated[order]
+        found = _exact(np.fromfile(self._folder / "ids", dtype="V16")[order], splits)
         if self._params.is_on:
-            first = self._near(splits, is_contaminated, found != KEPT)
+            first = self._near(order, found == KEPT)
             is_near = first != np.arange(self.num_rows)
             of_held_out = splits[first] != splits
             found[is_near] = np.where(of_held_out, NEAR_HELD_OUT, NEAR)[is_near]
-        is_contaminated &= (found != NEAR_HELD_OUT) & (found != DUPLICATE_HELD_OUT)
-        found[is_contaminated] = CONTAMINATED
-        return found
+        found[is_contaminated & (found == KEPT)] = CONTAMINATED
+        verdicts = np.empty_like(found)
+        verdicts[order] = found
+        return verdicts
 
-    def _near(self, splits: NDArray[np.uint8], is_contaminated: Bools, is_gone: Bools) -> Rows:
-        """The first row of each row's group of near duplicates."""
+    def holds(self, id: bytes) -> bool:
+        """Whether some row has this id; after `verdicts`."""
+        half = np.frombuffer(id, dtype=np.uint64)[0]  # 64 of 128 bits will do
+        place = np.searchsorted(self._sorted_ids, half)
+        return place < self.num_rows and bool(self._sorted_ids[place] == half)
+
+    @cached_property
+    def _sorted_ids(self) -> NDArray[np.uint64]:
+        return np.sort(np.fromfile(self._folder / "ids", dtype=np.uint64)[::2])
+
+    def _near(self, order: Rows, is_usable: Bools) -> Rows:
+        """The first row of each row's group of near duplicates, both as places in `order`."""
         ends = np.concatenate([np.zeros(1, np.int64), *self._ends])
-        usable = np.flatnonzero((np.diff(ends) > 0) & ~is_gone)
-        pairs = self._candidates(usable)
-        # A contaminated row leaves: it must not take a clean one of its own split with it.
-        same_split = splits[pairs.first] == splits[pairs.other]
-        spoilt = is_contaminated[pairs.first] | is_contaminated[pairs.other]
+        usable = np.flatnonzero((np.diff(ends)[order] > 0) & is_usable)
+        pairs = self._candidates(order, usable)
         groups = _Groups(self.num_rows)
         with (self._folder / "shingles").open("rb") as file:
-            shingles = _Shingles(file.fileno(), ends)
-            for one, other in pairs.chosen(~(same_split & spoilt)):
+            shingles = _Shingles(file.fileno(), ends, order)
+            for one, other in pairs:
                 if groups.first(one) != groups.first(other) and (
                     jaccard(shingles.of(one), shingles.of(other)) >= self._params.min_jaccard
                 ):
                     groups.join(one, other)
         return groups.all_first()
 
-    def _candidates(self, usable: Rows) -> "_Pairs":
-        """Pairs of rows that agree on a band, each once."""
-        num_bands = self._params.num_bands
-        bands = np.memmap(self._folder / "bands", np.uint64, "r") if len(usable) else None
+    def _candidates(self, order: Rows, usable: Rows) -> Iterator[tuple[int, int]]:
+        """Pairs of places that agree on a band, each once, the first places first."""
         found = np.empty(0, dtype=np.uint64)
-        for band in range(num_bands if bands is not None else 0):
-            values = np.asarray(bands)[band::num_bands][usable]
-            order = np.argsort(values, kind="stable")
-            rows, values = usable[order], values[order]
-            is_new = np.concatenate(([True], values[1:] != values[:-1]))
+        for band in range(self._params.num_bands):
+            values = np.fromfile(self._folder / f"band.{band}", np.uint64)[order[usable]]
+            by_value = np.argsort(values, kind="stable")
+            rows, values = usable[by_value], values[by_value]
+            is_new = np.ones(len(rows), dtype=np.bool_)
+            is_new[1:] = values[1:] != values[:-1]
             firsts = rows[np.flatnonzero(is_new)[np.cumsum(is_new) - 1]]
             again = np.flatnonzero(~is_new)
             # Each with the first of its group, and with the one before it: the first may be
             # alike to neither of two that are alike.
             for one in (firsts[again], rows[again - 1]):
                 found = np.union1d(found, _packed(one, rows[again]))
-        return _Pairs((found >> np.uint64(32)).astype(np.int64), (found & _LOW).astype(np.int64))
+        halves = (found >> np.uint64(32)).tolist(), (found & _LOW).tolist()
+        yield from zip(*halves, strict=True)
 
 
 _LOW = np.uint64(0xFFFFFFFF)
@@ -148,21 +164,15 @@ def _exact(ids: NDArray[np.void], splits: NDArray[np.uint8]) -> NDArray[np.uint8
     return found
 
 
-class _Pairs(NamedTuple):
-    first: Rows
-    other: Rows
-
-    def chosen(self, mask: Bools) -> Iterator[tuple[int, int]]:
-        yield from zip(self.first[mask].tolist(), self.other[mask].tolist(), strict=True)
-
-
 class _Shingles(NamedTuple):
     """Reads the shingles of single rows: mapping the file would keep it in memory."""
 
     descriptor: int
     ends: Rows
+    order: Rows
 
-    def of(self, row: int) -> NDArray[np.uint32]:
+    def of(self, place: int) -> NDArray[np.uint32]:
+        row = int(self.order[place])
         start, stop = 4 * int(self.ends[row]), 4 * int(self.ends[row + 1])
         return np.frombuffer(os.pread(self.descriptor, stop - start, start), dtype=np.uint32)
 

@@ -14,7 +14,7 @@ from wordmill.cleaning.characters import Characters
 
 UNKNOWN = "und"  # ISO 639-2's code for undetermined
 _MAX_CHARS = 400  # more costs time and tells little
-_MIN_SHARE = 0.2  # of a script among letters: a Chinese text may quote English
+_MIN_SHARE = 0.2  # of a script among characters: a Chinese text may quote English
 
 
 def languages(texts: list[str], characters: Characters, *, min_confidence: float) -> list[str]:

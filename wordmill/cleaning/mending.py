@@ -14,7 +14,9 @@ from wordmill.cleaning.repair import normalize, undo_mojibake
 from wordmill.data.html import html_to_text
 from wordmill.params.clean import CleanParams
 
-# A text is HTML if it starts with a tag and closes one; prose that quotes a tag is not.
+# A text is HTML if it starts as a page, or starts with a tag, closes one and ends with one.
+# Prose that quotes a tag is not, nor is Markdown with a line of HTML.
+_STARTS_AS_PAGE = re.compile(r"\s*<(?:!doctype html|html|head|body)\b", re.IGNORECASE)
 _STARTS_AS_HTML = re.compile(
     r"\s*(?:<!doctype html|<!--|<(?:html|head|body|div|p|span|table|ul|ol|article|section|main"
     r"|h[1-6]|a|b|i|em|strong|br|img|script|style)\b)",
@@ -41,10 +43,16 @@ class Mended:
     """For some: what stood there before and after."""
 
 
-def mend(texts: list[str], params: CleanParams) -> Mended:
-    """Convert, repair, strip and mask texts."""
+def mend(texts: list[str], params: CleanParams, *, is_page: bool) -> Mended:
+    """Convert, repair, strip and mask texts.
+
+    Args:
+        texts: a column of a batch.
+        params: the `clean` section.
+        is_page: whether they may hold boilerplate; a label or a short answer is none.
+    """
     mended = Mended(texts)
-    for name, step in _steps(params):
+    for name, step in _steps(params, is_page=is_page):
         _apply(name, step, mended)
     for row, text in enumerate(mended.texts):
         found, counts = mask(text, params.mask)
@@ -52,11 +60,13 @@ def mend(texts: list[str], params: CleanParams) -> Mended:
             mended.texts[row] = found
             mended.masked[row] = counts
             mended.changed.setdefault(row, []).append("mask")
-            mended.samples.pop(row, None)
+    for row in list(mended.samples):  # what was masked, or went with a tag, is nobody's business
+        if row in mended.masked or mask(texts[row], params.mask)[1]:
+            del mended.samples[row]
     return mended
 
 
-def _steps(params: CleanParams) -> Iterator[tuple[str, Step]]:
+def _steps(params: CleanParams, *, is_page: bool) -> Iterator[tuple[str, Step]]:
     if params.repair.is_html_converted:
         yield "html", lambda texts: [_without_html(text) for text in texts]
     if params.repair.is_mojibake_undone:
@@ -64,7 +74,7 @@ def _steps(params: CleanParams) -> Iterator[tuple[str, Step]]:
     form = params.repair.unicode_form
     yield "normalize", lambda texts: [normalize(text, unicode_form=form) for text in texts]
     boilerplate = params.boilerplate
-    if boilerplate.is_on:
+    if boilerplate.is_on and is_page:
         yield "boilerplate", lambda texts: [without_boilerplate(t, boilerplate) for t in texts]
 
 
@@ -81,7 +91,9 @@ def _apply(name: str, step: Step, mended: Mended) -> None:
 
 
 def _without_html(text: str) -> str:
-    is_html = _STARTS_AS_HTML.match(text) and _CLOSES_A_TAG.search(text)
+    if not _STARTS_AS_HTML.match(text) or not _CLOSES_A_TAG.search(text):
+        return text
+    is_html = _STARTS_AS_PAGE.match(text) or text.rstrip("\x00 \t\r\n").endswith(">")
     return html_to_text(text) if is_html else text
 
 

@@ -70,7 +70,9 @@ def gopher_verdicts(
     yield "gopher_ellipsis_lines", trailing > params.max_ellipsis_lines * num_lines
 
     alphabetic = _per_text(words.has_letter, words.first_of)
-    yield "gopher_few_alphabetic", alphabetic < params.min_alphabetic_words * words.counts
+    # Chinese has a mark for every few characters, each of them a word.
+    among = np.where(has_spaces, words.counts, num_text)
+    yield "gopher_few_alphabetic", alphabetic < params.min_alphabetic_words * among
     few = _num_stop_words(words, languages) < params.min_stop_words
     yield "gopher_few_stop_words", few & np.isin(languages, list(STOP_WORDS))
 
@@ -141,8 +143,9 @@ def _line_counts(characters: Characters) -> tuple[Counts, Counts]:
     first = seen[np.searchsorted(seen, lines.starts)]
     last = seen[np.searchsorted(seen, lines.ends) - 1]
     is_bullet = np.isin(codes[first], [ord(mark) for mark in _BULLETS])
-    is_dots = (codes[last] == ord(".")) & (codes[last - 1] == ord("."))
-    is_dots &= (codes[last - 2] == ord(".")) & (last - 2 >= lines.starts)
+    is_dots = last - 2 >= lines.starts
+    for back in range(3):
+        is_dots &= codes[np.maximum(last - back, 0)] == ord(".")
     is_trailing = is_dots | (codes[last] == ord("…"))
     return _per_text(is_bullet, lines.first_of), _per_text(is_trailing, lines.first_of)
 

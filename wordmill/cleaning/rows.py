@@ -36,7 +36,12 @@ class Rows:
 
     def __post_init__(self) -> None:
         names = ("text",) if self.kind is Document else ("source", "ask", "target")
-        self._mended = {name: mend(self.given[name].to_pylist(), self.params) for name in names}
+        given = {name: self.given[name].to_pylist() for name in names}
+        is_page = self.kind is Document  # a label or a short answer is no boilerplate
+        self._mended = {
+            name: mend(texts, self.params, is_page=is_page) for name, texts in given.items()
+        }
+        self._given_chars = [sum(map(len, row)) for row in zip(*given.values(), strict=True)]
         self.texts = {name: mended.texts for name, mended in self._mended.items()}
         self.languages = self.given["language"].to_pylist()
         self.reasons = list(self._length_reasons())
@@ -69,6 +74,21 @@ class Rows:
         """All text of each row, its parts in lines of their own."""
         return ["\n".join(parts) for parts in zip(*self.texts.values(), strict=True)]
 
+    def told(self) -> list[list[str]]:
+        """What a record tells, part by part: labels and languages are asked of every pair."""
+        if self.kind is Document:
+            return [self.judged]
+        asks = zip(self.given["task"].to_pylist(), self.texts["ask"], strict=True)
+        questions = [ask if task == "answer" else "" for task, ask in asks]
+        return [self.texts["source"], self.texts["target"], questions]
+
+    @property
+    def is_empty(self) -> Bools:
+        """Which rows lack a text that they need, shape (texts,)."""
+        needed = (texts for name, texts in self.texts.items() if name != "ask")
+        rows = zip(*needed, strict=True)
+        return np.array([not all(map(str.strip, row)) for row in rows], dtype=np.bool_)
+
     def _length_reasons(self) -> Iterator[str | None]:
         limits = self.params.length
         if self.kind is Document:
@@ -95,6 +115,8 @@ class Rows:
 
     def preprocess(self) -> None:
         for name, texts in self.texts.items():
+            if name == "ask":  # a part of the prompt, which generation writes as it is
+                continue
             self.texts[name] = [
                 preprocess(text, language=language, params=self.params.classical)
                 for text, language in zip(texts, self.languages, strict=True)
@@ -160,6 +182,7 @@ class Rows:
             "changed": pa.array(changed, pa.string()),
             "masked": pa.array(masked, pa.string()),
             "sample": pa.array(sample, pa.string()),
+            "given_chars": pa.array(self._given_chars, pa.int64()),
         }
 
 

@@ -50,7 +50,7 @@ class Tally:
         """Count a cleaned batch, kept or not."""
         self._read[kind_name(kind), split] += len(table)
         self._add_groups(table, "read")
-        self._chars[kind_name(kind), "read"] += int(_lengths(table).sum())
+        self._chars[kind_name(kind), "read"] += sum(table["given_chars"].to_pylist())
         for steps, count in _counts(table["changed"]):
             for step in filter(None, steps.split(",")):
                 self._changed[step] += count

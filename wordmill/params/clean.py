@@ -6,8 +6,9 @@ params.yaml, beside the paper that they come from.
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from wordmill.params.language import Language
 from wordmill.params.section import Section
 
 Count = Annotated[int, Field(ge=0)]
@@ -35,7 +36,7 @@ class BoilerplateParams(Section):
     needs_line_end: bool
     """Drop lines that do not end in terminal punctuation."""
     min_line_words: Count
-    """Drop shorter lines; ten characters without spaces pass for a word."""
+    """Drop shorter lines; two Han characters are a word."""
     phrases: list[str]
     """Drop lines that hold one of them."""
 
@@ -50,11 +51,21 @@ class LengthParams(Section):
     min_target_chars: Count
     max_target_chars: Count
 
+    @model_validator(mode="after")
+    def _in_order(self) -> "LengthParams":
+        for what in ("document", "source", "target"):
+            least, most = (getattr(self, f"{end}_{what}_chars") for end in ("min", "max"))
+            if least > most:
+                raise ValueError(
+                    f"min_{what}_chars {least} is above max_{what}_chars {most}; nothing would stay"
+                )
+        return self
+
 
 class LanguageParams(Section):
     """Language identification; sources may say their language instead."""
 
-    keep: list[str]
+    keep: list[Language]
     """ISO 639-1 codes of the documents to keep; empty keeps all."""
     min_confidence: Share
     """What the model is less sure of is `und`."""
@@ -158,10 +169,19 @@ class AugmentParams(Section):
     """Changed copies of each training pair; 0 is off."""
     change_fraction: Share
     """Share of a source's words that each operation changes."""
-    operations: list[Literal["synonym", "insert", "delete", "swap"]]
+    operations: Annotated[list[Literal["synonym", "insert", "delete", "swap"]], Field(min_length=1)]
     """One is drawn for each copy."""
     synonyms: str | None
     """File in `lists`: a line a group of words that stand for one another."""
+
+    @model_validator(mode="after")
+    def _has_synonyms(self) -> "AugmentParams":
+        if self.copies and self.synonyms is None and {"synonym", "insert"} & set(self.operations):
+            raise ValueError(
+                "the operations synonym and insert need a file of synonyms; name it under synonyms,"
+                " or choose delete and swap"
+            )
+        return self
 
 
 class CleanParams(Section):

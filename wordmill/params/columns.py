@@ -5,16 +5,10 @@ Part of `ingest`, with defaults for the reason that wordmill/params/ingest.py gi
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
-from wordmill.languages import LANGUAGES
+from wordmill.params.language import Language
 from wordmill.params.section import Section
-
-
-def _language(code: str) -> str:
-    if code not in LANGUAGES:
-        raise ValueError(f"got '{code}'; must be an ISO 639-1 code such as en, de or zh")
-    return code
 
 
 def _column(path: Any) -> Any:
@@ -24,7 +18,6 @@ def _column(path: Any) -> Any:
     return path
 
 
-Language = Annotated[str, AfterValidator(_language)]
 Column = Annotated[str | list[str], BeforeValidator(_column)]
 """Where a value stands in its row; several are joined by line ends."""
 

@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, Field
 
-from wordmill.params.columns import Columns, Language, WriteColumns
+from wordmill.params.columns import Columns, WriteColumns
+from wordmill.params.language import Language
 from wordmill.params.section import Section
 
 Format = Literal["text", "markdown", "html", "jsonl", "json", "csv", "tsv", "parquet", "arrow"]
