@@ -19,7 +19,16 @@ from wordmill.data.records import Document, read_records
 VOWELS, CONSONANTS = "aeiouéöü", "bdfgklmnprst"
 DRAW = random.Random(20260)
 WORDS = ["".join(DRAW.choices(CONSONANTS + VOWELS, k=DRAW.randint(2, 8))) for _ in range(4000)]
-PERSONAL = ["ann.miller@example.org", "4111 1111 1111 1111", "13812345678", "536-90-4399"]
+PERSONAL = {
+    "email": "ann.miller@example.org",
+    "card": "4111 1111 1111 1111",
+    "phone": "13812345678",
+    "us_ssn": "536-90-4399",
+    "iban": "DE89 3704 0044 0532 0130 00",
+    "ip": "8.8.8.8",
+    "china_id": "11010519491231002X",
+}
+HIDDEN = "hidden.person@example.org"  # goes with the link that holds it
 LONG_LINE_BYTES = 50_000_000
 
 
@@ -44,7 +53,8 @@ LEAKED = [held_out.split(". ")[1].removesuffix(".") + "." for held_out in HELD_O
 HOSTS = [text() for _ in LEAKED]  # training texts that a held-out sentence leaked into
 NULS = [text() for _ in range(8)]
 PAGES = [text() for _ in range(8)]
-LETTERS = [f"{text()} Write to {item} now. {sentence()}" for item in PERSONAL * 3]
+LETTERS = [f"{text()} Write to {item} now. {sentence()}" for item in [*PERSONAL.values()] * 3]
+NEAR_HELD_OUT = [near_copy(held_out) for held_out in HELD_OUT[40:50]]
 EMPTY = ["", "   ", "\n\t\n", "\u200b", "<p></p>"]
 
 
@@ -55,9 +65,10 @@ def with_leak(host: str, leak: str) -> str:
 
 def training_rows() -> list[bytes]:
     hosts = [with_leak(host, leak) for host, leak in zip(HOSTS, LEAKED, strict=True)]
-    pages = [f"<html><body><p>{page}</p><script>track()</script></body></html>" for page in PAGES]
+    link = f'<nav><a href="mailto:{HIDDEN}">write</a></nav>'
+    pages = [f"<html><body>{link}<p>{page}</p><script>x()</script></body></html>" for page in PAGES]
     nuls = [nul.replace(" ", " \x00", 1) for nul in NULS]
-    texts = [*CLEAN, *NEAR, *hosts, *nuls, *pages, *LETTERS, *EMPTY]
+    texts = [*CLEAN, *NEAR, *NEAR_HELD_OUT, *hosts, *nuls, *pages, *LETTERS, *EMPTY]
     rows = [json.dumps({"text": text}, ensure_ascii=False).encode() for text in texts]
     broken = [json.dumps({"text": text()}).encode()[:-4] + b"\xff\xfe" + b'."}' for _ in range(6)]
     long = b'{"text": "' + b"x" * LONG_LINE_BYTES + b'"}'
@@ -105,18 +116,23 @@ def test_rows_that_cannot_be_read_are_set_aside(project):
 
 def test_each_fault_is_counted_under_its_reason(project):
     report = counts(project)
-    assert report["documents"]["train"]["dropped"] == {"near_duplicate": 100, "empty": 5}
+    assert report["documents"]["train"]["dropped"] == {
+        "near_duplicate": 100,
+        "near_duplicate_of_held_out": 10,
+        "empty": 5,
+    }
     assert report["documents"]["test"]["dropped"] == {}
     assert report["leaks_cut"]["documents"] == len(LEAKED)
     assert report["changed"]["html"] == len(PAGES) + 1  # an empty page too
     assert report["changed"]["normalize"] >= len(NULS)
-    assert report["masked"] == {"email": 3, "card": 3, "phone": 3, "us_ssn": 3}
+    assert report["masked"] == dict.fromkeys(report["masked"], 3)
+    assert set(report["masked"]) == set(PERSONAL)
 
 
 def test_no_more_than_one_in_a_hundred_clean_texts_is_hurt(project):
     left = set(kept(project))
     # Of a text and its near copy the one that came first stays.
-    alone = [text for place, text in enumerate(CLEAN) if place % 5 or place >= 500]
+    alone = [text for place, text in enumerate(CLEAN) if place % 5]
     couples = zip(CLEAN[::5], NEAR, strict=True)
     whole = [*alone, *HOSTS, *NULS, *PAGES]
     hurt = [text for text in whole if text not in left]
@@ -141,7 +157,7 @@ def test_masked_items_are_gone_from_every_file_that_follows(project):
             if path.suffix in (".json", ".jsonl", ".html", ".md"):
                 texts.append(path.read_text())
     assert len(texts) > 8
-    for item in PERSONAL:
+    for item in (*PERSONAL.values(), HIDDEN):
         assert [text[:50] for text in texts if item in text] == []
     assert "<EMAIL>" in texts[0]
 
