@@ -69,7 +69,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _retrain(arguments: argparse.Namespace) -> int:
-    _checked_params()
+    params = _checked_params()
+    workspace.check_folders({"ingest.root": params.ingest.root, "clean.lists": params.clean.lists})
     # In a group of its own: Prefect's temporary server would outlive a flow that is killed.
     command = [sys.executable, "-m", "flows.retrain", *(["--force"] if arguments.force else [])]
     # The flow may need one grace to end its stage, and then some to say so.

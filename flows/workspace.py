@@ -13,7 +13,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wordmill.errors import ParamsError, TryAgainError
+from wordmill.errors import DataError, ParamsError, TryAgainError
 from wordmill.files import replaced_file
 
 PARAMS = Path("params.yaml")
@@ -99,3 +99,17 @@ def _running_prefect() -> str | None:
             return address
     except (urllib.error.URLError, TimeoutError, ConnectionError):
         return None
+
+
+def check_folders(folders: dict[str, str]) -> None:
+    """See that the folders which DVC watches are there.
+
+    Args:
+        folders: by the key of params.yaml that names each.
+
+    Raises:
+        DataError: one is not.
+    """
+    for key, folder in folders.items():
+        if not Path(folder).is_dir():
+            raise DataError(f"{folder}: no such folder; make it, or name another under {key}")

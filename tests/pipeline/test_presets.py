@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_in
+from conftest import ROOT, SMALL_PARAMS, run_in, write_params
 
 from flows.preset import use
 from wordmill.cleaning.cleaning import Cleaning
@@ -121,6 +121,22 @@ def test_a_bad_preset_is_one_clear_line_and_changes_nothing(
         use(tmp_path / "mine.yaml", params=params_file, data=tmp_path)
     assert "\n" not in str(caught.value)
     assert params_file.read_text() == before
+
+
+def test_a_folder_is_no_preset(params_file):
+    with pytest.raises(ParamsError, match="experiments: is a folder; name a file in it"):
+        use(ROOT / "experiments", params=params_file, data=None)
+
+
+def test_a_folder_that_dvc_watches_and_is_not_there_is_one_clear_line(make_project):
+    project = make_project("folders")
+    params = {**SMALL_PARAMS, "ingest": {**SMALL_PARAMS["ingest"], "root": "data/rw"}}
+    write_params(project, params)
+    done = run_in(project, "python", "-m", "flows.cli", "retrain")
+    assert done.returncode == 65
+    assert done.stderr == (
+        "wordmill: data/rw: no such folder; make it, or name another under ingest.root\n"
+    )
 
 
 def test_a_missing_preset_is_one_clear_line(make_project):

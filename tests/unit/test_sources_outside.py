@@ -173,6 +173,15 @@ def test_a_query_gives_rows(tmp_path, database):
     assert (found[7].source, found[7].target) == ("body 7", "t7")
 
 
+@pytest.mark.parametrize("query", ["drop table news", "delete from news", "update news set id = 0"])
+def test_a_query_cannot_write(tmp_path, database, query):
+    with pytest.raises(DataError) as caught:
+        records(tmp_path, **{**NEWS, "query": query}, **PAIRS, url=database)
+    assert "\n" not in str(caught.value)
+    found = records(tmp_path, **NEWS, **PAIRS, url=database)
+    assert (len(found), found[7].source) == (2500, "body 7")
+
+
 def test_a_version_query_tells_whether_to_read(tmp_path, database):
     root = tmp_path / "raw"
     one = {**NEWS, **PAIRS, "url": database, "version_query": "select count(*) from news"}

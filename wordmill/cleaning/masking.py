@@ -157,7 +157,13 @@ _RULES: dict[MaskedKind, tuple[_Rule, ...]] = {
         ),
     ),
     "china_id": (
-        _Rule(re.compile(r"(?<![0-9A-Za-z])[0-9]{17}[0-9Xx](?![0-9A-Za-z])"), ric.is_valid),
+        _Rule(
+            re.compile(
+                rf"(?<![0-9A-Za-z])[0-9]{{6}}[{_BLANK}{_DASH}]?[0-9]{{8}}[{_BLANK}{_DASH}]?"
+                r"[0-9]{3}[0-9Xx](?![0-9A-Za-z])"
+            ),
+            lambda text: ric.is_valid(re.sub(rf"[{_BLANK}{_DASH}]", "", text)),
+        ),
     ),
     "card": (
         _Rule(

@@ -106,9 +106,13 @@ class Rows:
     def tell_languages(self, characters: Characters) -> None:
         if all(self.languages):
             return
-        is_apart = self.kind is Pair
-        told = self.texts["target"] if is_apart else self.judged
-        seen = Characters(told) if is_apart else characters
+        told, seen = self.judged, characters
+        if (
+            self.kind is Pair
+        ):  # a label or a name tells little: only a translation is told by itself
+            rows = zip(self.given["task"].to_pylist(), told, self.texts["target"], strict=True)
+            told = [target if task == "translate" else source for task, source, target in rows]
+            seen = Characters(told)
         found = languages(told, seen, min_confidence=self.params.language.min_confidence)
         pairs = zip(self.languages, found, strict=True)
         self.languages = [stated or guessed for stated, guessed in pairs]

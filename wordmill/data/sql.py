@@ -1,7 +1,8 @@
 """The rows that a database answers a query with, streamed through SQLAlchemy.
 
-Nothing is written: the transaction is rolled back. Messages and records hold no password; the
-driver finds it in its own place (`.pgpass`, `PGPASSWORD`).
+Nothing is written: SQLite and PostgreSQL are asked for reading alone, and the transaction is
+rolled back. Messages and records hold no password; the driver finds it in its own place
+(`.pgpass`, `PGPASSWORD`).
 """
 
 from collections.abc import Generator, Iterator
@@ -71,9 +72,21 @@ def _connected(url: str) -> Generator[Any]:
     name = shown_url(url)
     try:
         with _engine(url, name).connect() as connection:
-            yield connection
+            yield _read_only(connection)
     except SQLAlchemyError as error:
         raise _meaning(error, name) from None
+
+
+def _read_only(connection: Any) -> Any:
+    """A connection that refuses to write; SQLite's driver would not roll back a `drop table`."""
+    match connection.dialect.name:
+        case "sqlite":
+            connection.exec_driver_sql("pragma query_only = on")
+        case "postgresql":
+            return connection.execution_options(postgresql_readonly=True)
+        case _:
+            pass
+    return connection
 
 
 def _engine(url: str, name: str) -> Any:

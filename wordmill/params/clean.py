@@ -4,9 +4,10 @@ Every rule has a switch (`is_on`) and its thresholds; the thresholds of publishe
 params.yaml, beside the paper that they come from.
 """
 
+from pathlib import PurePath
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from wordmill.params.language import Language
 from wordmill.params.section import Section
@@ -86,6 +87,14 @@ class GopherQualityParams(Section):
     min_alphabetic_words: Share
     min_stop_words: Count
 
+    @model_validator(mode="after")
+    def _in_order(self) -> "GopherQualityParams":
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}")
+        if self.min_mean_word_chars > self.max_mean_word_chars:
+            raise ValueError("min_mean_word_chars is above max_mean_word_chars")
+        return self
+
 
 class GopherRepetitionParams(Section):
     """Repetition by Gopher (https://arxiv.org/abs/2112.11446, table A1)."""
@@ -162,6 +171,15 @@ class ClassicalParams(Section):
     """Words divided by single spaces; `jieba` (an extra) finds Chinese words."""
 
 
+def _in_lists(name: str) -> str:
+    if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+        raise ValueError(f"got '{name}'; must lie in clean.lists, which DVC watches for changes")
+    return name
+
+
+ListFile = Annotated[str, Field(min_length=1), AfterValidator(_in_lists)]
+
+
 class AugmentParams(Section):
     """Changed copies of training pairs (EDA, https://arxiv.org/abs/1901.11196)."""
 
@@ -171,7 +189,7 @@ class AugmentParams(Section):
     """Share of a source's words that each operation changes."""
     operations: Annotated[list[Literal["synonym", "insert", "delete", "swap"]], Field(min_length=1)]
     """One is drawn for each copy."""
-    synonyms: str | None
+    synonyms: ListFile | None
     """File in `lists`: a line a group of words that stand for one another."""
 
     @model_validator(mode="after")
@@ -197,7 +215,7 @@ class CleanParams(Section):
     mask: list[MaskedKind]
     """Personal data that gives way to a placeholder such as <EMAIL>."""
     length: LengthParams
-    blocklist: str | None
+    blocklist: ListFile | None
     """File in `lists`: records that hold one of its entries are dropped."""
     language: LanguageParams
     quality: QualityParams

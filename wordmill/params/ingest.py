@@ -58,7 +58,7 @@ Encoding = Annotated[str, AfterValidator(_encoding)]
 class Entry(Section):
     """What every source can say of itself."""
 
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    weight: Annotated[float, Field(gt=0, le=100)] = 1.0
     """How often its records are trained on, beside others at 1."""
     split: Literal["train", "validation", "test"] | None = None
     """Where all its records go; null goes by content hash."""

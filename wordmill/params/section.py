@@ -36,6 +36,8 @@ def read_params(path: Path) -> dict[str, Any]:
     """
     try:
         values = YAML(typ="safe").load(path)
+    except IsADirectoryError:
+        raise ParamsError(f"{path}: is a folder; name a file in it") from None
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; run from the project's root") from None
     except YAMLError as error:

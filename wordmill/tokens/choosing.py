@@ -119,7 +119,9 @@ def _below(ids: pa.ChunkedArray, limit: str) -> pa.ChunkedArray:
 
 
 def num_weighted(records: Path, kind: Kind, split: Split) -> int:
-    """The records of a split whose weight is not 1."""
+    """The records whose weight counts: those of the train split that have another one than 1."""
+    if split != "train":
+        return 0
     with pq.ParquetFile(records_path(records, kind, split)) as file:
         groups = file.iter_batches(columns=["weight"])
         return sum(int((group["weight"].to_numpy() != 1).sum()) for group in groups)
