@@ -12,8 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from typing import TypeVar
+
+from wordmill.errors import TryAgainError
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _BATCHES_AHEAD = 2  # a worker; more would only be more in memory
@@ -54,6 +57,9 @@ class Workers:
         Args:
             function: can be pickled, and so can what it takes and makes.
             items: taken only as fast as they are worked on.
+
+        Raises:
+            TryAgainError: a worker was ended from outside.
         """
         remaining = iter(items)
         first = list(islice(remaining, 2))
@@ -62,12 +68,17 @@ class Workers:
             return
         pool = self._pool = self._pool or _started(self._num_workers)
         waiting: deque[Future[Made]] = deque()
-        for item in chain(first, remaining):
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > self._num_workers * _BATCHES_AHEAD:
+        try:
+            for item in chain(first, remaining):
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > self._num_workers * _BATCHES_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise TryAgainError(
+                "a worker process was ended from outside, perhaps for lack of memory; run again"
+            ) from None
 
 
 def _started(num_workers: int) -> ProcessPoolExecutor:
