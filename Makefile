@@ -13,7 +13,7 @@ run: $(VENV)/.installed  ## bring the model up to date: run what changed, regist
 	@$(BIN)/wordmill retrain
 
 test: $(VENV)/.installed-dev  ## run the tests
-	@$(BIN)/pytest --numprocesses auto --dist loadfile --durations 5
+	@$(BIN)/pytest --numprocesses auto --dist loadfile --durations 5 -rs
 
 check: $(VENV)/.installed-dev  ## format, lint, types, floors
 	@$(BIN)/ruff format --check .
