@@ -139,7 +139,7 @@ def test_a_failing_stage_says_why_and_registers_nothing(project, first_run):
     done = retrain(project)
     text.write_bytes(before)
     assert done.returncode == 65
-    assert "ingest failed: data/raw/texts.jsonl:301: not valid JSON" in done.stdout
+    assert "ingest failed: texts.jsonl:301: not valid JSON" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     statuses = [run["status"] for run in tracked(project)["runs"]]
     assert statuses.count("FAILED") == 1
