@@ -24,6 +24,7 @@ from wordmill.tokens.pair_batches import PackedPairBatches, PairBatches
 from wordmill.training.checkpoints import newest_checkpoint, step_of
 from wordmill.training.fit import fit
 from wordmill.training.module import lr_fraction
+from wordmill.training.monitor import Monitor
 
 VOCAB = 64
 GOLDEN = Path(__file__).parents[1] / "golden" / "decoder_losses.txt"
@@ -179,6 +180,26 @@ def test_sigterm_writes_a_checkpoint_and_asks_to_try_again(tmp_path):
     resumed = decoder()
     train(resumed, tmp_path / "cut")
     assert_same(weights(straight), weights(resumed))
+
+
+def test_sigterm_after_a_step_asked_whether_to_save_loses_nothing(tmp_path, monkeypatch):
+    straight = decoder()
+    train(straight, tmp_path / "straight")
+    asks = Monitor._save_if_due
+
+    def late(monitor, trainer):
+        asks(monitor, trainer)
+        if trainer.global_step == 9:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Monitor, "_save_if_due", late)
+        with pytest.raises(TryAgainError, match="to go on after step 9 of 24"):
+            train(decoder(), tmp_path / "cut")
+    resumed = decoder(seed=1)
+    curves = train(resumed, tmp_path / "cut")
+    assert_same(weights(straight), weights(resumed))
+    assert [step for step, *_ in curves.training] == list(range(1, 25))
 
 
 def _train_in_child(scratch: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import lightning.pytorch as pl
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from wordmill.errors import DataError
 from wordmill.progress import Progress
@@ -81,7 +82,7 @@ class Monitor(pl.Callback):
         self._folder, self._checkpoint_seconds = folder, checkpoint_seconds
         self._validation_every_steps = validation_every_steps
         self._every_steps = max(1, steps // _MAX_CURVE_POINTS)
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), 0
         self._step_started_at = 0.0
 
     def on_train_batch_start(
@@ -117,6 +118,15 @@ class Monitor(pl.Callback):
         self._tracker.log({"validation_loss": loss, "validation_perplexity": math.exp(loss)}, step)
         self._save_if_due(trainer)
 
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Keep the last step where SIGTERM came after this step had asked whether to save."""
+        step = trainer.global_step
+        validated = self.curves.validation[-1][0] if self.curves.validation else 0
+        # A resume would skip a validation that is due and not done.
+        is_whole = step % self._validation_every_steps != 0 or step == validated
+        if isinstance(exception, SIGTERMException) and step > self._saved_step and is_whole:
+            self._save(trainer)
+
     def state_dict(self) -> dict[str, Any]:
         """The curves so far go into each checkpoint: a resumed run has them whole."""
         return {"training": self.curves.training, "validation": self.curves.validation}
@@ -129,9 +139,12 @@ class Monitor(pl.Callback):
     def _save_if_due(self, trainer: pl.Trainer) -> None:
         is_due = time.monotonic() - self._saved_at >= self._checkpoint_seconds
         if is_due or trainer.received_sigterm:
-            self._tracker.flush()
-            trainer.save_checkpoint(self._folder / _CHECKPOINT_NAME)
-            self._saved_at = time.monotonic()
+            self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        self._tracker.flush()
+        trainer.save_checkpoint(self._folder / _CHECKPOINT_NAME)
+        self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
 
     def _record(
         self, step: int, loss: float, seconds: float, module: LanguageModelling, tokens: int
