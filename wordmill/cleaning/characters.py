@@ -247,10 +247,16 @@ def ngrams(words: Words, size: int) -> NGrams:
     return NGrams(np.flatnonzero(inside), mixed(hashes[inside]))
 
 
-def sums(chosen: Bools | Counts, starts: Counts, ends: Counts | None = None) -> Counts:
-    """How many, or how much, between each start and end; ends are the next starts if not given."""
+def counted_before(chosen: Bools | Counts) -> NDArray[np.int32]:
+    """How many, or how much, before each place and before the end, shape (places + 1,)."""
     total = np.zeros(len(chosen) + 1, dtype=np.int32)  # a batch has far less than 2^31
     np.cumsum(chosen, out=total[1:])
+    return total
+
+
+def sums(chosen: Bools | Counts, starts: Counts, ends: Counts | None = None) -> Counts:
+    """How many, or how much, between each start and end; ends are the next starts if not given."""
+    total = counted_before(chosen)
     if ends is None:
         starts, ends = starts[:-1], starts[1:]
     return (total[ends] - total[starts]).astype(np.int64)

@@ -135,7 +135,7 @@ class RowKeys:
             rows, values = usable[by_value], values[by_value]
             is_new = np.ones(len(rows), dtype=np.bool_)
             is_new[1:] = values[1:] != values[:-1]
-            firsts = rows[np.flatnonzero(is_new)[np.cumsum(is_new) - 1]]
+            firsts = _group_firsts(rows, is_new)
             again = np.flatnonzero(~is_new)
             # Each with the first of its group, and with the one before it: the first may be
             # alike to neither of two that are alike.
@@ -152,12 +152,17 @@ def _packed(one: Rows, other: Rows) -> NDArray[np.uint64]:
     return (one.astype(np.uint64) << np.uint64(32)) | other.astype(np.uint64)
 
 
+def _group_firsts(rows: Rows, is_new: Bools) -> Rows:
+    """For each row the first of its group, where rows of a group stand together."""
+    return rows[np.flatnonzero(is_new)[np.cumsum(is_new) - 1]]
+
+
 def _exact(ids: NDArray[np.void], splits: NDArray[np.uint8]) -> NDArray[np.uint8]:
     halves = ids.view(np.uint64).reshape(-1, 2)
     order = np.lexsort((halves[:, 1], halves[:, 0]))  # stable: the first row of equals is first
     is_new = np.ones(len(order), dtype=np.bool_)
     is_new[1:] = (halves[order][1:] != halves[order][:-1]).any(axis=1)
-    first = order[np.flatnonzero(is_new)[np.cumsum(is_new) - 1]] if len(order) else order
+    first = _group_firsts(order, is_new)
     found = np.full(len(order), KEPT, dtype=np.uint8)
     again, kept = order[~is_new], first[~is_new]
     found[again] = np.where(splits[again] == splits[kept], DUPLICATE, DUPLICATE_HELD_OUT)

@@ -107,9 +107,8 @@ class Rows:
         if all(self.languages):
             return
         told, seen = self.judged, characters
-        if (
-            self.kind is Pair
-        ):  # a label or a name tells little: only a translation is told by itself
+        if self.kind is Pair:
+            # A label or a name tells little: only a translation is told by itself.
             rows = zip(self.given["task"].to_pylist(), told, self.texts["target"], strict=True)
             told = [target if task == "translate" else source for task, source, target in rows]
             seen = Characters(told)
