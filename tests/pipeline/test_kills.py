@@ -32,7 +32,7 @@ def start_and_kill(project: Path, victim: str, sign: signal.Signals) -> None:
         started = subprocess.Popen(
             FORCED,
             cwd=project,
-            env=environment(WORDMILL_PROGRESS_SECONDS="0.2"),
+            env=environment(WORDMILL_PROGRESS_SECONDS="0.2", SHELL="/bin/sh"),  # dash stays
             start_new_session=True,
             stdout=log,
             stderr=subprocess.STDOUT,
