@@ -2,13 +2,14 @@
 
 from stages.stage import Stage, run
 from stages.training import train_and_save
-from wordmill.models.decoder import new_decoder
+from wordmill.models.building import new_model
 from wordmill.models.folder import load_tokenizer
+from wordmill.models.vocabulary import vocabulary_of
 from wordmill.params.model import ModelParams
 from wordmill.params.training import PretrainParams
 from wordmill.tokens.batches import BlockBatches
 from wordmill.tokens.store import TokenFolder
-from wordmill.tokens.tokenizer import end_id, fingerprint, num_ids, pad_id
+from wordmill.tokens.tokenizer import end_id, fingerprint
 
 
 def main(stage: Stage) -> str:
@@ -28,13 +29,7 @@ def main(stage: Stage) -> str:
         )
         for split in ("train", "validation")
     )
-    model = new_decoder(
-        shape,
-        vocab_size=num_ids(tokenizer),
-        end_id=end_id(tokenizer),
-        pad_id=pad_id(tokenizer),
-        seed=stage.seed,
-    )
+    model = new_model(shape, vocabulary_of(tokenizer), seed=stage.seed)
     return train_and_save(
         stage,
         model,

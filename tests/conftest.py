@@ -65,25 +65,35 @@ SMALL_PARAMS = {
     "model": {
         "kind": "decoder",
         "context_tokens": 64,
-        "num_layers": 1,
-        "hidden_size": 16,
-        "num_heads": 2,
-        "num_kv_heads": 1,
-        "feed_forward_size": 32,
-        "is_embedding_tied": True,
+        "decoder": {
+            "num_layers": 1,
+            "hidden_size": 16,
+            "num_heads": 2,
+            "num_kv_heads": 1,
+            "feed_forward_size": 32,
+            "is_embedding_tied": True,
+        },
+        "encoder_decoder": {
+            "style": "t5",
+            "num_encoder_layers": 1,
+            "num_decoder_layers": 1,
+            "hidden_size": 16,
+            "num_heads": 2,
+            "feed_forward_size": 32,
+            "is_embedding_tied": True,
+        },
+        "lstm": {"embedding_size": 16, "hidden_size": 16, "num_layers": 1, "word_vectors": None},
+        "ngram": {"order": 3},
+        "pretrained": {"is_pretraining_continued": False, "is_remote_code_run": False},
     },
+    "compute": {"accelerator": "auto", "devices": 1, "num_nodes": 1, "strategy": "auto"},
     "pretrain": {
-        "steps": 40,
+        **PARAMS["pretrain"],
+        "length": "40 steps",
         "batch_size": 4,
         "lr": 0.01,
         "warmup_steps": 4,
-        "min_lr_fraction": 0.1,
-        "weight_decay": 0.1,
-        "beta1": 0.9,
-        "beta2": 0.95,
-        "clip_norm": 1.0,
         "validation_every_steps": 20,
-        "precision": "auto",
     },
     "evaluate": {
         "max_pairs": 12,
@@ -95,8 +105,14 @@ SMALL_PARAMS = {
     },
     "registry": {"name": "small"},
 }
-SMALL_PARAMS["finetune"] = {**SMALL_PARAMS["pretrain"], "steps": 60, "pair_packing": "bucket"}
-SMALL_PARAMS["pretrain"]["attention"] = "block"
+SMALL_PARAMS["finetune"] = {
+    **PARAMS["finetune"],
+    "length": "60 steps",
+    "batch_size": 4,
+    "lr": 0.01,
+    "warmup_steps": 4,
+    "validation_every_steps": 20,
+}
 
 
 def tokenize_params(**changes) -> TokenizeParams:

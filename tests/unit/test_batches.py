@@ -4,7 +4,8 @@ import torch
 from conftest import SMALL_PARAMS
 
 from wordmill.errors import DataError
-from wordmill.models.decoder import new_decoder
+from wordmill.models.building import new_model
+from wordmill.models.vocabulary import Vocabulary
 from wordmill.params.model import ModelParams
 from wordmill.tokens.batches import IGNORED, BlockBatches
 from wordmill.tokens.pair_batches import PackedPairBatches, PairBatches, rows_of
@@ -109,7 +110,7 @@ def test_positions_change_nothing_else_in_a_batch():
 @pytest.fixture(scope="module")
 def model():
     shape = ModelParams(**SMALL_PARAMS["model"])
-    return new_decoder(shape, vocab_size=64, end_id=0, pad_id=1, seed=3).eval()
+    return new_model(shape, Vocabulary(64, end_id=0, pad_id=1), seed=3).eval()
 
 
 def logits(model, batch):

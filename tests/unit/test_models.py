@@ -8,9 +8,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from wordmill.errors import DataError
 from wordmill.generation.engine import Engine
 from wordmill.generation.loading import load_engine
-from wordmill.models.decoder import new_decoder
+from wordmill.models.building import new_model
 from wordmill.models.folder import load_model, save_model, weights_digest
 from wordmill.params.evaluate import DecodingParams
+from wordmill.models.vocabulary import Vocabulary
 from wordmill.params.model import ModelParams
 from wordmill.progress import Progress
 from wordmill.tokens.encoding import PlainEncoder
@@ -29,7 +30,7 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def model():
     shape = ModelParams(**SMALL_PARAMS["model"])
-    made = new_decoder(shape, vocab_size=300, end_id=0, pad_id=1, seed=3).eval()
+    made = new_model(shape, Vocabulary(300, end_id=0, pad_id=1), seed=3).eval()
     for parameter in made.parameters():  # far from uniform, so that argmax is never a tie
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
@@ -63,7 +64,7 @@ def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone():
     shape = ModelParams(**SMALL_PARAMS["model"])
     state = torch.get_rng_state()
     one, same, other = (
-        new_decoder(shape, vocab_size=300, end_id=0, pad_id=1, seed=seed) for seed in (1, 1, 2)
+        new_model(shape, Vocabulary(300, end_id=0, pad_id=1), seed=seed) for seed in (1, 1, 2)
     )
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(one.lm_head.weight, same.lm_head.weight)

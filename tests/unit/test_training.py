@@ -15,7 +15,8 @@ import torch
 from conftest import SMALL_PARAMS
 
 from wordmill.errors import DataError, TryAgainError
-from wordmill.models.decoder import new_decoder
+from wordmill.models.building import new_model
+from wordmill.models.vocabulary import Vocabulary
 from wordmill.params.model import ModelParams
 from wordmill.params.training import PretrainParams
 from wordmill.progress import nowhere
@@ -47,7 +48,7 @@ class Tracker:
 
 def decoder(seed=0):
     shape = ModelParams(**SMALL_PARAMS["model"])
-    return new_decoder(shape, vocab_size=VOCAB, end_id=0, pad_id=1, seed=seed)
+    return new_model(shape, Vocabulary(VOCAB, end_id=0, pad_id=1), seed=seed)
 
 
 def blocks(batch_size=4, seed=0):
@@ -58,7 +59,7 @@ def blocks(batch_size=4, seed=0):
 
 
 def recipe(**changes):
-    return PretrainParams(**{**SMALL_PARAMS["pretrain"], "steps": 24, **changes})
+    return PretrainParams(**{**SMALL_PARAMS["pretrain"], "length": "24 steps", **changes})
 
 
 def train(model, scratch, *, params=None, batches=None, tracker=None, checkpoint_seconds=60.0):
@@ -112,7 +113,7 @@ def test_the_losses_are_the_golden_ones(tmp_path):
 def test_one_batch_overfits(tmp_path):
     text = np.random.default_rng(0).integers(2, VOCAB, 33).astype(np.uint16)
     batch = BlockBatches(text, block_tokens=16, batch_size=2, seed=0)
-    curves = train(decoder(), tmp_path, params=recipe(steps=300, lr=0.02), batches=batch)
+    curves = train(decoder(), tmp_path, params=recipe(length="300 steps", lr=0.02), batches=batch)
     assert curves.training[-1][1] < 0.05 < math.log(VOCAB) - 1 < curves.training[0][1]
 
 
@@ -125,7 +126,7 @@ def test_finetuning_leaves_the_prompt_alone(tmp_path, is_packed):
     spans = np.array([[i * 8, i * 8 + 6, i * 8 + 8] for i in range(40)])
     kind = partial(PackedPairBatches, row_tokens=32) if is_packed else PairBatches
     pairs = kind(rows.astype(np.uint16).ravel(), spans, pad_id=1, batch_size=8, seed=0)
-    curves = train(decoder(), tmp_path, params=recipe(steps=80), batches=pairs)
+    curves = train(decoder(), tmp_path, params=recipe(length="80 steps"), batches=pairs)
     assert curves.training[-1][1] < 0.1
 
 
@@ -205,7 +206,7 @@ def test_sigterm_after_a_step_asked_whether_to_save_loses_nothing(tmp_path, monk
 def _train_in_child(scratch: Path) -> None:
     torch.set_num_threads(1)
     model = decoder()
-    train(model, scratch, params=recipe(steps=120), checkpoint_seconds=0)
+    train(model, scratch, params=recipe(length="120 steps"), checkpoint_seconds=0)
     torch.save(model.state_dict(), scratch / "partial.pt")
     (scratch / "partial.pt").rename(scratch / "done.pt")
 
@@ -213,7 +214,7 @@ def _train_in_child(scratch: Path) -> None:
 @pytest.mark.slow
 def test_sigkill_at_random_moments_changes_nothing(tmp_path):
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["wordmill.training.fit", "wordmill.models.decoder"])
+    server.set_forkserver_preload(["wordmill.training.fit", "wordmill.models.building"])
     draw, kills = random.Random(0), 0
     for name in ("straight", "killed"):
         scratch = tmp_path / name
@@ -296,4 +297,4 @@ def test_bf16_is_chosen_only_where_the_hardware_has_it(monkeypatch):
 def test_the_library_of_training_warns_of_nothing(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        train(decoder(), tmp_path, params=recipe(steps=6))
+        train(decoder(), tmp_path, params=recipe(length="6 steps"))

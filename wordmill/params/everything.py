@@ -7,6 +7,7 @@ the shape of its own section changes.
 from pydantic import Field, model_validator
 
 from wordmill.params.clean import CleanParams
+from wordmill.params.compute import ComputeParams
 from wordmill.params.evaluate import EvaluateParams
 from wordmill.params.ingest import IngestParams
 from wordmill.params.model import ModelParams
@@ -31,10 +32,27 @@ class Params(Section):
     clean: CleanParams
     tokenize: TokenizeParams
     model: ModelParams
+    compute: ComputeParams
     pretrain: PretrainParams
     finetune: FinetuneParams
     evaluate: EvaluateParams
     registry: RegistryParams
+
+    @model_validator(mode="after")
+    def _kinds_agree(self) -> "Params":
+        kind = self.model.kind
+        if kind == "pretrained" and self.tokenize.kind != "checkpoint":
+            raise ValueError(
+                "model.kind 'pretrained' needs tokenize.kind 'checkpoint' and, under"
+                " tokenize.checkpoint, the folder or hub name of the model and its tokenizer"
+            )
+        if self.finetune.pair_packing == "pack" and kind in ("encoder-decoder", "lstm"):
+            raise ValueError(
+                f"finetune.pair_packing 'pack' is for decoders; model.kind '{kind}' needs 'bucket'"
+            )
+        if self.finetune.lora.is_on and kind in ("lstm", "ngram"):
+            raise ValueError(f"finetune.lora is for Transformers; model.kind is '{kind}'")
+        return self
 
     @model_validator(mode="after")
     def _pairs_fit_the_context(self) -> "Params":

@@ -24,13 +24,19 @@ IGNORED = -100
 
 
 class Batch(TypedDict):
-    """Token ids and what should follow each of them, all (B, T)."""
+    """What a model is given, and what it should say at each place."""
 
     input_ids: Tensor
+    """(B, T); of an encoder-decoder, what the encoder reads."""
     labels: Tensor
+    """(B, T), or (B, U) where a decoder has a text of its own; IGNORED has no loss."""
     position_ids: NotRequired[Tensor]
-    """Place of each token in its own text, where a row holds several that must not see each
-    other: a transformers model without an attention mask keeps them apart by these."""
+    """(B, T), place of each token in its own text, where a row holds several that must not see
+    each other: a transformers model without an attention mask keeps them apart by these."""
+    attention_mask: NotRequired[Tensor]
+    """(B, T), 1 where the encoder has a token, 0 where padding."""
+    decoder_input_ids: NotRequired[Tensor]
+    """(B, U), what the decoder of an encoder-decoder is given: the labels one place later."""
 
 
 class Batches(ABC):
