@@ -24,8 +24,6 @@ def new_model(params: ModelParams, vocabulary: Vocabulary, *, seed: int) -> PreT
     context_tokens = params.context_tokens
     match params.kind:
         case "decoder":
-            return new_decoder(
-                params.decoder, vocabulary, context_tokens=context_tokens, seed=seed
-            )
+            return new_decoder(params.decoder, vocabulary, context_tokens=context_tokens, seed=seed)
         case _:
             raise NotImplementedError(params.kind)

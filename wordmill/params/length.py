@@ -19,7 +19,7 @@ class Length(NamedTuple):
     unit: Unit
 
     def __str__(self) -> str:
-        return f"{self.count:g} {self.unit}"
+        return f"{self.count:.12g} {self.unit}"
 
 
 def _parsed(value: object) -> Length:
