@@ -9,14 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import GenerationConfig, PreTrainedTokenizerFast
 
+from wordmill.generation.ngram import ngram_answers
+from wordmill.models.ngram_model import NgramModel
 from wordmill.progress import Progress
 from wordmill.tokens.encoding import PlainEncoder
 from wordmill.tokens.prompts import Prompts, Request
 from wordmill.tokens.tokenizer import end_id, pad_id
 
 if TYPE_CHECKING:
+    from wordmill.models.folder import Model
     from wordmill.params.evaluate import DecodingParams
 
 
@@ -24,7 +27,7 @@ class Engine:
     """Answers requests with a model.
 
     Args:
-        model: any causal transformers model, ready to generate.
+        model: any causal transformers model, ready to generate, or an n-gram model.
         tokenizer: the model's own.
         decoding: how the model's distribution becomes text.
         max_source_tokens: where a source is cut, as in training.
@@ -33,7 +36,7 @@ class Engine:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: Model,
         tokenizer: PreTrainedTokenizerFast,
         *,
         decoding: DecodingParams,
@@ -44,6 +47,7 @@ class Engine:
         self._prompts = Prompts(PlainEncoder(tokenizer), max_source_tokens=max_source_tokens)
         self._batch_size = batch_size
         self._pad_id = pad_id(tokenizer)
+        self._decoding = decoding
         self._config = GenerationConfig(
             do_sample=False,
             max_new_tokens=decoding.max_new_tokens,
@@ -68,6 +72,8 @@ class Engine:
 
     @torch.inference_mode()
     def _decode(self, prompts: list[list[int]]) -> list[str]:
+        if isinstance(self._model, NgramModel):
+            return self._texts(ngram_answers(self._model, prompts, self._decoding))
         longest = max(map(len, prompts))
         padded = [[self._pad_id] * (longest - len(ids)) + ids for ids in prompts]
         seen = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
@@ -78,6 +84,8 @@ class Engine:
             attention_mask=torch.tensor(seen, device=device),  # (B, T)
             generation_config=self._config,
         )
-        new_ids = output[:, longest:].tolist()
+        return self._texts(output[:, longest:].tolist())
+
+    def _texts(self, new_ids: list[list[int]]) -> list[str]:
         texts = self._tokenizer.batch_decode(new_ids, skip_special_tokens=True)
         return [text.strip() for text in texts]

@@ -16,19 +16,24 @@ from transformers import (
 from transformers.utils import logging
 
 from wordmill.errors import DataError, OutputError
+from wordmill.models.ngram_model import NgramModel, is_ngram
+
+Model = PreTrainedModel | NgramModel
 
 _WEIGHTS = "model.safetensors"
 
 
-def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Write config.json, model.safetensors, generation_config.json and the tokenizer's files.
+def save_model(folder: Path, model: Model, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Write config.json, model.safetensors and the tokenizer's files.
+
+    Of a transformers model also generation_config.json.
 
     Raises:
         OutputError: the disk is full.
     """
     try:
         with _no_bar():
-            model.save_pretrained(folder)
+            (model.save if isinstance(model, NgramModel) else model.save_pretrained)(folder)
     except SafetensorError as error:
         raise OutputError(f"{folder}: can't be written: {error}") from None
     tokenizer.save_pretrained(folder)
@@ -46,13 +51,15 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         raise _cannot_load(folder, "tokenizer", error) from None
 
 
-def load_model(folder: Path) -> PreTrainedModel:
+def load_model(folder: Path) -> Model:
     """Load the model of a folder, from safetensors alone, ready to generate.
 
     Raises:
         DataError: the folder has no model that can be loaded.
     """
     try:
+        if is_ngram(folder):
+            return NgramModel.load(folder)
         with _no_bar():
             model = AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
