@@ -3,18 +3,18 @@
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from wordmill.models.pretrained import load_checkpoint
+from wordmill.tokens.denoising import DenoisingBatches
 
 from stages import ngram
 from stages.stage import Stage, run
 from stages.training import records_of, save_as_is, train_and_save
 from wordmill.models.building import new_model
 from wordmill.models.folder import load_tokenizer
-from wordmill.models.pretrained import load_checkpoint
 from wordmill.models.vocabulary import vocabulary_of
 from wordmill.params.model import ModelParams
 from wordmill.params.training import PretrainParams
 from wordmill.tokens.batches import Batches, BlockBatches
-from wordmill.tokens.denoising import DenoisingBatches
 from wordmill.tokens.sentinels import sentinel_ids
 from wordmill.tokens.store import TokenFolder
 from wordmill.tokens.tokenizer import bytes_of_ids, end_id, fingerprint, pad_id

@@ -1,7 +1,6 @@
 """The n-gram family: counted, saved, loaded, and decoded as transformers decodes."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,8 +118,9 @@ def test_a_moved_context_is_that_of_the_longer_text(model):
 
 def test_what_stands_before_the_end_token_of_a_prompt_does_not_matter(model):
     short, long = [END, 7], [5, 9, 12, END, 7]
-    one, other = (model.estimate.next_log_probabilities(model.estimate.contexts([t]))
-                  for t in (short, long))
+    one, other = (
+        model.estimate.next_log_probabilities(model.estimate.contexts([t])) for t in (short, long)
+    )
     np.testing.assert_array_equal(one, other)
     assert (model.estimate.contexts([short]) >= 0).sum() <= 2
 
@@ -274,8 +274,15 @@ def test_a_comparison_scores_it_as_the_baseline_of_its_order(tokenizer):
     ]
     pairs = [
         Pair(
-            **{"id": text, "task": "summarize", "source": text, "ask": "", "target": text[:9]},
-            **{"origin": "", "language": "en", "weight": 1.0, "metadata": "{}"},
+            id=text,
+            task="summarize",
+            source=text,
+            ask="",
+            target=text[:9],
+            origin="",
+            language="en",
+            weight=1.0,
+            metadata="{}",
         )
         for text in small_texts(3, seed=3)
     ]

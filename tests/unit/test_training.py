@@ -7,7 +7,6 @@ import time
 import warnings
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +16,9 @@ from conftest import SMALL_PARAMS
 from wordmill.errors import DataError, ParamsError, TryAgainError
 from wordmill.models.building import new_model
 from wordmill.models.vocabulary import Vocabulary
-from wordmill.params.model import ModelParams
 from wordmill.params.compute import ComputeParams
 from wordmill.params.length import Length
+from wordmill.params.model import ModelParams
 from wordmill.params.training import PretrainParams
 from wordmill.progress import nowhere
 from wordmill.tokens.batches import BlockBatches

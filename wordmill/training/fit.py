@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from wordmill.errors import ParamsError, TryAgainError
 from wordmill.progress import Progress, Show
+from wordmill.tokens.batches import BlockBatches
 from wordmill.training import hardware
 from wordmill.training.checkpoints import (
     Identity,
@@ -33,6 +34,7 @@ from wordmill.training.checkpoints import (
 from wordmill.training.curves import Curves
 from wordmill.training.dropout import dropout
 from wordmill.training.feed import Feed, check_parts
+from wordmill.training.loss import Loss
 from wordmill.training.module import LanguageModelling, Part
 from wordmill.training.monitor import Monitor
 from wordmill.training.schedule import num_steps
@@ -161,7 +163,16 @@ class _Run:
         self.monitor = self._new_monitor()
         self._trainer = self._new_trainer()
         self._module = LanguageModelling(
-            model, params, steps=self.steps, seed=seed, loader=self._loader
+            model,
+            params,
+            steps=self.steps,
+            seed=seed,
+            loss=Loss(
+                model,
+                is_dense=isinstance(data.train, BlockBatches),
+                is_compiled=hardware.is_compiled(params, is_on_gpu=self._is_on_gpu),
+            ),
+            loader=self._loader,
         )
 
     def train(self) -> None:

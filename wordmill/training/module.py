@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from wordmill.tokens.batches import IGNORED, Batch
 from wordmill.training.schedule import lr_fraction
 
 if TYPE_CHECKING:
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from wordmill.params.training import TrainingParams
+    from wordmill.tokens.batches import Batch
+    from wordmill.training.loss import Loss
 
 
 class Part(NamedTuple):
@@ -42,6 +42,7 @@ class LanguageModelling(pl.LightningModule):
         steps: of the whole run.
         seed: of dropout; each part draws from (seed, step, part), so that a resumed run goes on
             as an undisturbed one would.
+        loss: of this model.
         loader: of the parts of a device, by its rank.
     """
 
@@ -52,12 +53,13 @@ class LanguageModelling(pl.LightningModule):
         *,
         steps: int,
         seed: int,
+        loss: Loss,
         loader: Callable[[int], DataLoader[Part]],
     ) -> None:
         super().__init__()
         self.model = model
         self._params, self._steps, self._seed = params, steps, seed
-        self._loader = loader
+        self._loader, self._loss_sum = loader, loss
         self.loss = torch.zeros(())
         """Of the last step, this device's share."""
         self.gradient_norm = torch.zeros(())
@@ -77,15 +79,7 @@ class LanguageModelling(pl.LightningModule):
 
     def loss_sum(self, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy in nats, summed over the labelled positions."""
-        inputs: Any = {name: value for name, value in batch.items() if name != "labels"}
-        logits = self.model(**inputs, use_cache=False).logits  # (B, T, V)
-        return F.cross_entropy(
-            logits.flatten(0, 1).float(),  # (B * T, V)
-            batch["labels"].flatten(),  # (B * T,)
-            ignore_index=IGNORED,
-            reduction="sum",
-            label_smoothing=label_smoothing,
-        )
+        return self._loss_sum(batch, label_smoothing=label_smoothing)
 
     def configure_optimizers(self) -> Any:
         """AdamW (https://arxiv.org/abs/1711.05101), matrices decayed, norms and biases not."""
