@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,7 +55,7 @@ def _places(model: PreTrainedModel) -> list[nn.Module]:
     return [model.get_input_embeddings(), *ends]
 
 
-def _hooked(module: nn.Module, rate: float) -> object:
+def _hooked(module: nn.Module, rate: float) -> RemovableHandle:
     def drop(module: nn.Module, _: object, output: Tensor) -> Tensor:
         return F.dropout(output, rate, training=module.training)
 

@@ -80,13 +80,14 @@ def strategy(compute: ComputeParams, *, is_on_gpu: bool) -> str:
     return {"auto": "auto" if is_alone else "ddp"}.get(compute.strategy, compute.strategy)
 
 
-def flops_a_token(model: PreTrainedModel, *, context_tokens: int) -> float:
+def flops_a_token(model: PreTrainedModel, *, context_tokens: float) -> float:
     """Operations of a forward and a backward pass for a token, 6 N + 12 L D T.
 
     N parameters without those of an embedding that is only looked up, L layers, D wide, T tokens
     of context (https://arxiv.org/abs/2204.02311, appendix B).
     """
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    embedding: Any = model.get_input_embeddings()
+    head: Any = model.get_output_embeddings()
     num_parameters = model.num_parameters()
     if head is not None and head.weight is not embedding.weight:
         num_parameters -= embedding.weight.numel()

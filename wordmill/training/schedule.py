@@ -20,14 +20,14 @@ def num_steps(params: TrainingParams, batches: Batches) -> int:
     Raises:
         ParamsError: the warm-up would not end.
     """
-    count, unit = params.length
+    number, unit = params.length
     match unit:
         case "steps":
-            steps = int(count)
+            steps = int(number)
         case "tokens":
-            steps = math.ceil(count / (batches.mean_item_tokens * params.batch_size))
+            steps = math.ceil(number / (batches.mean_item_tokens * params.batch_size))
         case "epochs":
-            steps = math.ceil(count * batches.num_items / params.batch_size)
+            steps = math.ceil(number * batches.num_items / params.batch_size)
     if params.warmup_steps >= steps:
         raise ParamsError(
             f"warmup_steps {params.warmup_steps} must be below the {steps} steps that length"
