@@ -130,9 +130,7 @@ class Comparison:
         ids = encode_batch(self.tokenizer, texts)
         return HeldOut(ids, num_bytes, end_id(self.tokenizer))
 
-    def _model_scores(
-        self, name: str, model: Model, held_out: HeldOut
-    ) -> dict[str, Score]:
+    def _model_scores(self, name: str, model: Model, held_out: HeldOut) -> dict[str, Score]:
         if isinstance(model, NgramModel):
             nll = ngram_nll(model.estimate, held_out)
             return self._likelihood(nll, held_out, f"order:{model.order}")
