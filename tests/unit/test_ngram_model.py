@@ -1,14 +1,17 @@
 """The n-gram family: counted, saved, loaded, and decoded as transformers decodes."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
 import torch
-from conftest import small_texts, small_tokenizer
+from conftest import SMALL_PARAMS, small_texts, small_tokenizer, write_params
 from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
+import stages.ngram
+from stages.stage import Stage
 from wordmill.data.records import Document, Pair
 from wordmill.errors import DataError
 from wordmill.generation.engine import Engine
@@ -23,8 +26,8 @@ from wordmill.params.evaluate import DecodingParams, EvaluateParams
 from wordmill.progress import Progress
 from wordmill.tokens.encoding import PlainEncoder
 from wordmill.tokens.prompts import Prompts, Request
-from wordmill.tokens.store import running_text
-from wordmill.tokens.tokenizer import encode_batch, end_id, fingerprint
+from wordmill.tokens.store import TokenFolder, TokenWriter, describe, running_text
+from wordmill.tokens.tokenizer import encode_batch, end_id, fingerprint, num_ids
 
 END, PAD, SIZE = 0, 1, 40
 VOCABULARY = Vocabulary(SIZE, END, PAD)
@@ -173,7 +176,7 @@ def test_pairs_are_counted_each_as_a_document():
     alone = NgramModel.train(by_hand, order=3, vocabulary=VOCABULARY)
     for one, other in zip(together.estimate.counts, alone.estimate.counts, strict=True):
         np.testing.assert_array_equal(one.keys, other.keys)
-        np.testing.assert_array_equal(one.count, other.count)
+        np.testing.assert_array_equal(one.times, other.times)
     bigrams = together.estimate.counts[1].keys
     assert 5 * SIZE + 6 not in bigrams
     assert END * SIZE + END not in bigrams
@@ -274,15 +277,8 @@ def test_a_comparison_scores_it_as_the_baseline_of_its_order(tokenizer):
     ]
     pairs = [
         Pair(
-            id=text,
-            task="summarize",
-            source=text,
-            ask="",
-            target=text[:9],
-            origin="",
-            language="en",
-            weight=1.0,
-            metadata="{}",
+            id=text, task="summarize", source=text, ask="", target=text[:9],
+            origin="", language="en", weight=1.0, metadata="{}",
         )
         for text in small_texts(3, seed=3)
     ]
@@ -308,3 +304,72 @@ def test_a_comparison_scores_it_as_the_baseline_of_its_order(tokenizer):
     scores = comparison.document_scores()
     assert scores["finetuned"] == scores["n-gram"]
     assert len(comparison.predictions()["finetuned"]) == 3
+
+
+def test_its_folder_is_loaded_without_a_word(model, tokenizer, tmp_path, capfd):
+    save_model(tmp_path, model, tokenizer)
+    load_tokenizer(tmp_path)
+    load_model(tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def tokenized(tokenizer, tmp_path, monkeypatch):
+    """A project's folder with data/tokenize in it, and in the environment no tracking server."""
+    folder = tmp_path / "data/tokenize"
+    tokenizer.save_pretrained(folder / "tokenizer")
+    size = num_ids(tokenizer)
+    describe(folder, vocab_size=size, tokenizer_fingerprint=fingerprint(tokenizer))
+    for seed, split in enumerate(("train", "validation")):
+        texts = encode_batch(tokenizer, small_texts(60, seed=seed))
+        with TokenWriter(folder, f"documents.{split}", vocab_size=size) as writer:
+            writer.add(running_text(texts, end_id=end_id(tokenizer)))
+        prompts = Prompts(PlainEncoder(tokenizer), max_source_tokens=32)
+        asked = [Request("summarize", text) for text in small_texts(20, seed=seed + 7)]
+        made = prompts.with_targets(asked, ["A note."] * len(asked), max_target_tokens=8)
+        with TokenWriter(folder, f"pairs.{split}", vocab_size=size) as writer:
+            lengths = {"prompt_lengths": made.prompt_lengths, "lengths": made.ids.lengths}
+            writer.add_pairs(made.ids.ids, **lengths)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    write_params(tmp_path, SMALL_PARAMS)
+    return folder
+
+
+def only_row(path):
+    with path.open() as file:
+        (row,) = csv.DictReader(file)
+    return {name: float(value) for name, value in row.items()}
+
+
+def test_its_stages_write_what_others_write(tokenized, tokenizer):
+    data = tokenized.parent
+    said = [stages.ngram.pretrain(Stage("pretrain")), stages.ngram.finetune(Stage("finetune"))]
+    for name, text in zip(("pretrain", "finetune"), said, strict=True):
+        files = sorted(path.name for path in (data / name).iterdir())
+        assert files == ["model", "training.csv", "validation.csv"]
+        row = only_row(data / name / "validation.csv")
+        assert row["step"] == 1
+        assert row["perplexity"] == pytest.approx(np.exp(row["loss"]), rel=1e-4)
+        assert f"(perplexity {row['perplexity']:.1f})" in text
+        assert only_row(data / name / "training.csv")["loss"] <= row["loss"]
+    before, after = (load_model(data / name / "model") for name in ("pretrain", "finetune"))
+    assert after.order == before.order == SMALL_PARAMS["model"]["ngram"]["order"]
+    tokens = TokenFolder(tokenized, tokenizer_fingerprint=fingerprint(tokenizer))
+    pairs = TokenPairs(tokens.ids("pairs.validation"), tokens.spans("pairs.validation"))
+    assert after.target_loss(pairs) < 1 < before.target_loss(pairs)
+    row = only_row(data / "finetune/validation.csv")
+    assert row["loss"] == pytest.approx(after.target_loss(pairs), abs=1e-6)
+
+
+def test_its_stages_name_a_split_that_is_empty(tokenized):
+    for name in ("documents.validation.bin", "pairs.train.spans.bin"):
+        (tokenized / name).write_bytes(b"")
+    with pytest.raises(DataError, match="no document in the validation split"):
+        stages.ngram.pretrain(Stage("pretrain"))
+    (tokenized / "documents.validation.bin").write_bytes(
+        (tokenized / "documents.train.bin").read_bytes()
+    )
+    stages.ngram.pretrain(Stage("pretrain"))
+    with pytest.raises(DataError, match="no pair in the train split"):
+        stages.ngram.finetune(Stage("finetune"))

@@ -1,7 +1,8 @@
 """Decoding with an n-gram model: greedy or beam search, as transformers' `generate` does them.
 
 One prompt after another: a step is a few binary searches and V sums, and gains little from
-company. Greedy at V = 4,096 and order 5: 9,000 tokens a second on one core, with 4 beams 1,500.
+company. At V = 4,096 and order 5, on one core of a busy machine: 2,000 tokens a second, with 4
+beams 700.
 """
 
 from __future__ import annotations
@@ -86,10 +87,9 @@ def _begun(model: NgramModel, prompt: list[int]) -> _Beams:
     return _Beams([prompt], np.zeros(1), model.estimate.contexts([prompt]))
 
 
-def _moved(
-    model: NgramModel, beams: _Beams, parents: Ints, tokens: Ints, scores: Floats
-) -> _Beams:
-    texts = [[*beams.texts[parent], int(token)] for parent, token in zip(parents, tokens)]
+def _moved(model: NgramModel, beams: _Beams, parents: Ints, tokens: Ints, scores: Floats) -> _Beams:
+    chosen = zip(parents, tokens, strict=True)
+    texts = [[*beams.texts[parent], int(token)] for parent, token in chosen]
     return _Beams(texts, scores, model.estimate.moved(beams.contexts[parents], tokens))
 
 

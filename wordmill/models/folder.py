@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -46,7 +47,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         DataError: the folder has no tokenizer that can be loaded.
     """
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        # An empty config: the tokenizer's own files say all, whatever the model beside it is.
+        config = PreTrainedConfig()
+        return AutoTokenizer.from_pretrained(folder, config=config, local_files_only=True)
     except (OSError, ValueError) as error:
         raise _cannot_load(folder, "tokenizer", error) from None
 

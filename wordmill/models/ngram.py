@@ -63,10 +63,10 @@ class KneserNey:
         self._vocab_size, self._end_id = vocab_size, end_id
         self._levels: list[_Level] = []
         num_contexts = 1
-        for m, (keys, count) in enumerate(self.counts, start=1):
+        for m, (keys, times) in enumerate(self.counts, start=1):
             contexts = keys // vocab_size if m > 1 else np.zeros(vocab_size, dtype=np.int64)
-            self._levels.append(_level(keys, contexts, count, num_contexts))
-            num_contexts = len(count)
+            self._levels.append(_level(keys, contexts, times, num_contexts))
+            num_contexts = len(times)
         lowest = self._levels[0]
         self._unigram = lowest.discounted + lowest.backoff[0] / vocab_size  # (V,)
 

@@ -23,7 +23,7 @@ class Counts(NamedTuple):
 
     keys: Ints
     """Shape (n-grams,), sorted. Empty for order 1, where the number is the token."""
-    count: Ints
+    times: Ints
     """Shape (n-grams,), (V,) for order 1. Of the longest n-grams, how often each occurs; of the
     others, how many different tokens stand before it, where any can (Kneser and Ney)."""
 
@@ -40,14 +40,14 @@ def count_ngrams(ids: Ints, *, order: int, vocab_size: int, end_id: int) -> Iter
     allowed = reach(ids, end_id=end_id)
     keys, numbers, size = np.empty(0, dtype=np.int64), ids, vocab_size
     for m in range(1, order + 1):
-        count = np.bincount(numbers[allowed >= m], minlength=size)
+        times = np.bincount(numbers[allowed >= m], minlength=size)
         places = np.flatnonzero(allowed > m)
         longer = numbers[places - 1] * vocab_size + ids[places]
         longer_keys, first, inverse = np.unique(longer, return_index=True, return_inverse=True)
         if m < order:
             preceded = np.bincount(numbers[places[first]], minlength=size)
-            count = np.where(preceded > 0, preceded, count)
-        yield Counts(keys, count)
+            times = np.where(preceded > 0, preceded, times)
+        yield Counts(keys, times)
         numbers = np.full(len(ids), UNKNOWN)
         numbers[places] = inverse
         keys, size = longer_keys, len(longer_keys)

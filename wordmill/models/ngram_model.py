@@ -2,7 +2,7 @@
 
 Its folder holds config.json and model.safetensors like any other, but with counts in place of
 weights: the estimate follows from them, exactly. No other software reads it. 500,000 tokens at
-order 5 are 1.3 M n-grams, 20 MB and 0.7 s of training.
+order 5 are 1.2 million n-grams, 14 MB, trained in 0.6 s and loaded in 0.1 s.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class NgramModel:
 
     def num_parameters(self) -> int:
         """How many n-grams the folder holds, of all orders; of order 1 there are V."""
-        return sum(len(level.count) for level in self.estimate.counts)
+        return sum(len(level.times) for level in self.estimate.counts)
 
     def text_loss(self, ids: Ids) -> float:
         """Mean negative log-likelihood in nats of each token after the first of running text."""
@@ -104,8 +104,8 @@ class NgramModel:
         config = {"model_type": MODEL_TYPE, **dict(zip(_VALUES, values, strict=True))}
         write_json(folder / _CONFIG, config)
         arrays: dict[str, Any] = {}
-        for m, (keys, count) in enumerate(self.estimate.counts, start=1):
-            arrays[f"{m}.keys"], arrays[f"{m}.count"] = keys, count.astype(np.uint32)
+        for m, (keys, times) in enumerate(self.estimate.counts, start=1):
+            arrays[f"{m}.keys"], arrays[f"{m}.times"] = keys, times.astype(np.uint32)
         save_file(arrays, folder / _WEIGHTS)
 
     @classmethod
@@ -117,19 +117,19 @@ class NgramModel:
             OSError: a file can't be read.
             SafetensorError: the counts are damaged.
         """
-        config = read_config(folder)
-        values = [config.get(name) for name in _VALUES]
-        if not all(isinstance(value, int) for value in values):
+        config = _config_of(folder)
+        values = [value for name in _VALUES if isinstance(value := config.get(name), int)]
+        if len(values) < len(_VALUES):
             raise ValueError(f"{_CONFIG} needs a whole number for each of {', '.join(_VALUES)}")
         order, size, end_id, pad_id = values
         arrays = load_file(folder / _WEIGHTS)
         if set(arrays) != {f"{m}.{part}" for m in range(1, order + 1) for part in Counts._fields}:
             raise ValueError(f"{_WEIGHTS} does not hold the counts of orders 1 to {order}")
         counts = [
-            Counts(arrays[f"{m}.keys"], arrays[f"{m}.count"].astype(np.int64))
+            Counts(arrays[f"{m}.keys"], arrays[f"{m}.times"].astype(np.int64))
             for m in range(1, order + 1)
         ]
-        if not counts or len(counts[0].count) != size or any(len(k) != len(c) for k, c in counts[1:]):
+        if [len(times) for _, times in counts] != [size, *(len(keys) for keys, _ in counts[1:])]:
             raise ValueError(f"{_WEIGHTS} does not fit {_CONFIG}")
         estimate = KneserNey.from_counts(counts, vocab_size=size, end_id=end_id)
         return cls(estimate=estimate, vocabulary=Vocabulary(size, end_id, pad_id))
@@ -142,16 +142,10 @@ def is_ngram(folder: Path) -> bool:
         ValueError: its config.json is no JSON object.
         OSError: it can't be read.
     """
-    return read_config(folder).get("model_type") == MODEL_TYPE
+    return _config_of(folder).get("model_type") == MODEL_TYPE
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The values of config.json.
-
-    Raises:
-        ValueError: it is no JSON object.
-        OSError: it can't be read.
-    """
+def _config_of(folder: Path) -> dict[str, Any]:
     found = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError(f"{_CONFIG} holds no object")
