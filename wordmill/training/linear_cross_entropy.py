@@ -123,71 +123,70 @@ class _LinearCrossEntropy(torch.autograd.Function):
         labels: Tensor,
         asked: _Asked,
     ) -> Tensor:
-        matrix = weight.to(asked.dtype)
-        wide = torch.promote_types(asked.dtype, torch.float32)
-        offset = None if bias is None else bias.to(asked.dtype)
-        total = hidden.new_zeros((), dtype=wide)
-        grads = _Gradients(hidden, weight, bias, asked, wide)
+        sums = _Sums(hidden, weight, bias, asked)
         rows = _rows_a_chunk(weight)
         for start in range(0, len(hidden), rows):
-            chunk = hidden[start : start + rows].to(asked.dtype)
-            targets = labels[start : start + rows]
-            logits = F.linear(chunk, matrix, offset).to(wide)  # (rows, V)
-            if not any(asked.needs):
-                total += F.cross_entropy(
-                    logits,
-                    targets,
-                    ignore_index=IGNORED,
-                    reduction="sum",
-                    label_smoothing=asked.label_smoothing,
-                )
-                continue
-            losses, by_logits = asked.scores(logits, targets, asked.label_smoothing)
-            is_labelled = targets != IGNORED
-            total += losses.masked_fill(~is_labelled, 0).sum()
-            grads.add(start, chunk, matrix, by_logits, is_labelled)
-        ctx.save_for_backward(grads.hidden, grads.weight, grads.bias)
-        return total
+            sums.add(slice(start, start + rows), labels[start : start + rows])
+        ctx.save_for_backward(*sums.gradients)
+        return sums.losses
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         factor = grad_outputs[0]
         found = (None if one is None else one * factor.to(one.dtype) for one in ctx.saved_tensors)
         return *found, None, None
 
 
-class _Gradients:
-    """Sums of gradients over chunks; the weight's in float32 at least."""
+class _Sums:
+    """Losses and gradients summed over chunks, in float32 at least."""
 
-    def __init__(
-        self,
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        asked: _Asked,
-        wide: torch.dtype,
-    ) -> None:
-        for_hidden, for_weight, for_bias = asked.needs
-        self._dtype = asked.dtype
-        self.hidden = torch.empty_like(hidden) if for_hidden else None
-        self.weight = torch.zeros_like(weight, dtype=wide) if for_weight else None
-        self.bias = torch.zeros_like(bias, dtype=wide) if for_bias and bias is not None else None
+    def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, asked: _Asked) -> None:
+        self._hidden, self._asked = hidden, asked
+        self._weight = weight.to(asked.dtype)
+        self._bias = None if bias is None else bias.to(asked.dtype)
+        self._wide = torch.promote_types(asked.dtype, torch.float32)
+        self.losses = hidden.new_zeros((), dtype=self._wide)
+        of_hidden, of_weight, of_bias = asked.needs
+        self._by_hidden = torch.empty_like(hidden) if of_hidden else None
+        self._by_weight = torch.zeros_like(weight, dtype=self._wide) if of_weight else None
+        self._by_bias = self.losses.new_zeros(len(weight)) if of_bias else None
 
-    def add(
-        self, start: int, chunk: Tensor, matrix: Tensor, by_logits: Tensor, is_labelled: Tensor
+    @property
+    def gradients(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Of hidden states, weight and bias; None where not asked for."""
+        return self._by_hidden, self._by_weight, self._by_bias
+
+    def add(self, rows: slice, labels: Tensor) -> None:
+        """Add a chunk's."""
+        chunk = self._hidden[rows].to(self._asked.dtype)
+        logits = F.linear(chunk, self._weight, self._bias).to(self._wide)  # (rows, V)
+        smoothing = self._asked.label_smoothing
+        if not any(self._asked.needs):
+            self.losses += F.cross_entropy(
+                logits,
+                labels,
+                ignore_index=IGNORED,
+                reduction="sum",
+                label_smoothing=smoothing,
+            )
+            return
+        losses, by_logits = self._asked.scores(logits, labels, smoothing)
+        is_labelled = labels != IGNORED
+        self.losses += losses.masked_fill(~is_labelled, 0).sum()
+        self._add_gradients(rows, chunk, by_logits.to(self._asked.dtype), is_labelled)
+
+    def _add_gradients(
+        self, rows: slice, chunk: Tensor, by_logits: Tensor, is_labelled: Tensor
     ) -> None:
-        """Add a chunk's; ignored places are left out where a place has D values, not V."""
-        by_logits = by_logits.to(self._dtype)
+        """Ignored places are left out where a place has D values, not V."""
         kept = is_labelled[:, None]
-        if self.hidden is not None:
-            found = (by_logits @ matrix) * kept  # (rows, D)
-            self.hidden[start : start + len(chunk)] = found
-        if self.weight is not None:
-            of_labelled = chunk * kept
-            if self.weight.dtype == self._dtype:
-                self.weight.addmm_(by_logits.T, of_labelled)
+        if self._by_hidden is not None:
+            self._by_hidden[rows] = (by_logits @ self._weight) * kept  # (rows, D)
+        if self._by_weight is not None:
+            if self._wide == self._asked.dtype:
+                self._by_weight.addmm_(by_logits.T, chunk * kept)
             else:
-                self.weight += by_logits.T @ of_labelled
-        if self.bias is not None:
-            self.bias += is_labelled.to(self._dtype) @ by_logits
+                self._by_weight += by_logits.T @ (chunk * kept)  # (V, D)
+        if self._by_bias is not None:
+            self._by_bias += is_labelled.to(by_logits.dtype) @ by_logits

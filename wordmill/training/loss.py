@@ -49,14 +49,14 @@ class Loss:
             `get_output_embeddings()` gives now is the one that will be called.
         is_dense: (nearly) every place has a label: none is looked for, which on a GPU would wait
             for the device at each step. Labels that are IGNORED are still left out.
-        is_compiled: compile the scores of a chunk too; worth it on a GPU alone.
+        is_compiled: whether the model is compiled: so are a chunk's scores then.
     """
 
     def __init__(
         self, model: PreTrainedModel, *, is_dense: bool = False, is_compiled: bool = False
     ) -> None:
         self._model = model
-        self._is_dense = is_dense
+        self._is_dense, self._is_compiled = is_dense, is_compiled
         self._scores = torch.compile(scores_and_gradients) if is_compiled else scores_and_gradients
         self._tap = _Tap()
         self._layer = _output_layer(model)
@@ -92,7 +92,8 @@ class Loss:
                 label_smoothing=label_smoothing,
                 scores=self._scores,
             )
-        is_selected = self.way != "whole"
+        # Selected inside, a compiled model would be compiled anew for each number of places.
+        is_selected = self.way != "whole" and not self._is_compiled
         with self._tap.set_to("select" if is_selected else "pass", places):
             logits = self._model(**inputs, use_cache=False).logits
         rows = logits.flatten(0, -2) if is_selected else _at(logits, places)  # (N, V)
@@ -114,20 +115,21 @@ class _Tap:
 
     def __init__(self) -> None:
         self.set: Literal["pass", "take", "select", "probe"] = "pass"
-        self.calls = 0
+        self.num_calls = 0
+        """Since `set_to`."""
         self._places: Tensor | None = None
         self._hidden: Tensor | None = None
 
     def __call__(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Tensor] | None:
         if self.set == "pass" or not args:
             return None
+        self.num_calls += 1
         hidden = args[0]  # (..., D)
         if self.set == "take":
             self._hidden = hidden
             return (hidden[..., :0, :],)  # the layer and what follows work on nothing
         if self.set == "select":
             return None if self._places is None else (_at(hidden, self._places)[None],)
-        self.calls += 1
         self._hidden = torch.cat([hidden, hidden * _LOUD])
         return (self._hidden,)
 
@@ -136,7 +138,7 @@ class _Tap:
         self, what: Literal["pass", "take", "select", "probe"], places: Tensor | None = None
     ) -> Generator[None]:
         """Do that to what the layer is given."""
-        self.set, self._places = what, places
+        self.set, self._places, self.num_calls = what, places, 0
         try:
             yield
         finally:
@@ -175,10 +177,9 @@ def _can_fuse(layer: nn.Module | None) -> bool:
 
 def _way(model: PreTrainedModel, layer: nn.Module, tap: _Tap) -> Way:
     """Try a text of two tokens, and the same with loud hidden states."""
-    tap.calls = 0
     with _quiet(model), tap.set_to("probe"):
         logits = _tiny(model, layer).logits  # (2, 2, V)
-    if tap.calls != 1:
+    if tap.num_calls != 1:
         return "whole"
     with torch.no_grad():
         wanted = layer(tap.taken())
