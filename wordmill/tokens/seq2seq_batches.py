@@ -55,9 +55,8 @@ def seq2seq_batch(
         start_id: what a decoder starts from.
         pad_id: what it is given after the end of a shorter text.
     """
-    given = np.empty_like(labels)
-    given[:, 0] = start_id
-    given[:, 1:] = np.where(labels[:, :-1] == IGNORED, pad_id, labels[:, :-1])
+    before = np.concatenate((np.full((len(labels), 1), start_id), labels[:, :-1]), axis=1)
+    given = np.where(labels == IGNORED, pad_id, before)
     return {
         "input_ids": torch.from_numpy(input_ids),
         "attention_mask": torch.from_numpy(is_read.astype(np.int64)),
