@@ -42,6 +42,7 @@ class Comparison:
         pairs: held out from training.
         params: the `evaluate` section.
         max_source_tokens: where a source is cut, as in training.
+        context_tokens: the longest sequence that the models take.
         seed: of the resampling.
         show: takes progress lines.
         every_seconds: time between two of them.
@@ -54,6 +55,7 @@ class Comparison:
     pairs: list[Pair]
     params: EvaluateParams
     max_source_tokens: int
+    context_tokens: int
     seed: int
     show: Show
     every_seconds: float
@@ -131,8 +133,7 @@ class Comparison:
     def _model_scores(
         self, name: str, model: PreTrainedModel, held_out: HeldOut
     ) -> dict[str, Score]:
-        context_tokens = int(model.config.max_position_embeddings)
-        stride_tokens = self.params.stride_tokens
+        context_tokens, stride_tokens = self.context_tokens, self.params.stride_tokens
         with self._progress(f"{name}: documents", None, "window") as progress:
             nll = model_nll(
                 model,
