@@ -10,6 +10,7 @@ from wordmill.tokens.seq2seq_batches import Seq2SeqPairBatches
 from stages import ngram
 from stages.stage import Stage, run
 from stages.training import records_of, train_and_save
+from wordmill.models.encoder_decoder import decoder_start_id
 from wordmill.models.folder import load_model, load_tokenizer, save_model
 from wordmill.models.ngram_model import NgramModel
 from wordmill.params.training import FinetuneParams
@@ -74,7 +75,7 @@ def _batches(
     ids, spans = tokens.ids(f"pairs.{split}"), tokens.spans(f"pairs.{split}")
     common: dict[str, Any] = {"pad_id": pad_id, "batch_size": params.batch_size, "seed": seed}
     if model.config.is_encoder_decoder:
-        start_id = model.config.decoder_start_token_id
+        start_id = decoder_start_id(model)
         return Seq2SeqPairBatches(ids, spans, start_id=start_id, **common)
     if params.pair_packing == "bucket":
         return PairBatches(ids, spans, **common)

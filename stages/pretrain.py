@@ -10,6 +10,7 @@ from stages import ngram
 from stages.stage import Stage, run
 from stages.training import records_of, save_as_is, train_and_save
 from wordmill.models.building import new_model
+from wordmill.models.encoder_decoder import decoder_start_id
 from wordmill.models.folder import load_tokenizer
 from wordmill.models.vocabulary import vocabulary_of
 from wordmill.params.model import ModelParams
@@ -84,7 +85,7 @@ def _batches(
         **common,
         params=params.denoising,
         sentinels=sentinel_ids(tokenizer),
-        start_id=model.config.decoder_start_token_id,
+        start_id=decoder_start_id(model),
         pad_id=pad_id(tokenizer),
         end_id=end_id(tokenizer),
     )

@@ -194,9 +194,7 @@ def test_killed_at_every_step(start, undisturbed, tmp_path, family):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(
-    "die", [die_in_a_validation, die_in_a_write, die_before_a_name_is_given]
-)
+@pytest.mark.parametrize("die", [die_in_a_validation, die_in_a_write, die_before_a_name_is_given])
 def test_killed_inside_a_validation_and_a_write(start, undisturbed, tmp_path, family, die):
     for call in (1, 2, 3, 7):
         made = start(family, tmp_path, die=die, call=call)

@@ -44,6 +44,7 @@ class Comparison:
         pairs: held out from training.
         params: the `evaluate` section.
         max_source_tokens: where a source is cut, as in training.
+        context_tokens: the longest sequence that the models take.
         seed: of the resampling.
         show: takes progress lines.
         every_seconds: time between two of them.
@@ -56,6 +57,7 @@ class Comparison:
     pairs: list[Pair]
     params: EvaluateParams
     max_source_tokens: int
+    context_tokens: int
     seed: int
     show: Show
     every_seconds: float
@@ -134,8 +136,7 @@ class Comparison:
         if isinstance(model, NgramModel):
             nll = ngram_nll(model.estimate, held_out)
             return self._likelihood(nll, held_out, f"order:{model.order}")
-        context_tokens = int(model.config.max_position_embeddings)
-        stride_tokens = self.params.stride_tokens
+        context_tokens, stride_tokens = self.context_tokens, self.params.stride_tokens
         with self._progress(f"{name}: documents", None, "window") as progress:
             nll = model_nll(
                 model,

@@ -4,11 +4,14 @@ import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -17,6 +20,7 @@ from transformers import (
 from transformers.utils import logging
 
 from wordmill.errors import DataError, OutputError
+from wordmill.models.lstm import LstmConfig, LstmForConditionalGeneration
 from wordmill.models.ngram_model import NgramModel, is_ngram
 
 Model = PreTrainedModel | NgramModel
@@ -64,7 +68,7 @@ def load_model(folder: Path) -> Model:
         if is_ngram(folder):
             return NgramModel.load(folder)
         with _no_bar():
-            model = AutoModelForCausalLM.from_pretrained(
+            model = _class_of(folder).from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
             )
     except (OSError, ValueError, SafetensorError) as error:
@@ -75,6 +79,15 @@ def load_model(folder: Path) -> Model:
 def weights_digest(folder: Path) -> str:
     """SHA-256 of a folder's weights: safetensors does not notice a flipped bit."""
     return hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
+
+
+def _class_of(folder: Path) -> Any:
+    """The class that loads a folder's model, by its config.json."""
+    values, _rest = PreTrainedConfig.get_config_dict(folder, local_files_only=True)
+    if values.get("model_type") == LstmConfig.model_type:
+        return LstmForConditionalGeneration
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 
 
 @contextmanager
