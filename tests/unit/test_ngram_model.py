@@ -277,8 +277,15 @@ def test_a_comparison_scores_it_as_the_baseline_of_its_order(tokenizer):
     ]
     pairs = [
         Pair(
-            id=text, task="summarize", source=text, ask="", target=text[:9],
-            origin="", language="en", weight=1.0, metadata="{}",
+            id=text,
+            task="summarize",
+            source=text,
+            ask="",
+            target=text[:9],
+            origin="",
+            language="en",
+            weight=1.0,
+            metadata="{}",
         )
         for text in small_texts(3, seed=3)
     ]
