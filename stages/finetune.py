@@ -5,7 +5,6 @@ from typing import Any
 
 from transformers import PreTrainedModel
 from wordmill.models.lora import merged, save_adapters, with_adapters
-from wordmill.tokens.seq2seq_batches import Seq2SeqPairBatches
 
 from stages import ngram
 from stages.stage import Stage, run
@@ -16,8 +15,10 @@ from wordmill.models.ngram_model import NgramModel
 from wordmill.params.training import FinetuneParams
 from wordmill.tokens.batches import Batches
 from wordmill.tokens.pair_batches import PackedPairBatches, PairBatches
+from wordmill.tokens.seq2seq_batches import Seq2SeqPairBatches
 from wordmill.tokens.store import TokenFolder
-from wordmill.tokens.tokenizer import bytes_of_ids, fingerprint, pad_id
+from wordmill.tokens.text_bytes import bytes_of_ids
+from wordmill.tokens.tokenizer import fingerprint, pad_id
 from wordmill.training.fit import Data
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from wordmill.models.pretrained import load_checkpoint
-from wordmill.tokens.denoising import DenoisingBatches
 
 from stages import ngram
 from stages.stage import Stage, run
@@ -16,9 +15,11 @@ from wordmill.models.vocabulary import vocabulary_of
 from wordmill.params.model import ModelParams
 from wordmill.params.training import PretrainParams
 from wordmill.tokens.batches import Batches, BlockBatches
+from wordmill.tokens.denoising import DenoisingBatches
 from wordmill.tokens.sentinels import sentinel_ids
 from wordmill.tokens.store import TokenFolder
-from wordmill.tokens.tokenizer import bytes_of_ids, end_id, fingerprint, pad_id
+from wordmill.tokens.text_bytes import bytes_of_ids
+from wordmill.tokens.tokenizer import end_id, fingerprint, pad_id
 from wordmill.training.fit import Data
 
 
@@ -53,13 +54,14 @@ def main(stage: Stage) -> str:
 
 
 def _model(stage: Stage, shape: ModelParams, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    vocabulary = vocabulary_of(tokenizer)
     if shape.kind != "pretrained":
-        return new_model(shape, vocabulary_of(tokenizer), seed=stage.seed, tokenizer=tokenizer)
+        return new_model(shape, vocabulary, seed=stage.seed, tokenizer=tokenizer)
     return load_checkpoint(
         stage.value("tokenize", "checkpoint"),
         revision=stage.value("tokenize", "revision"),
         is_remote_code_run=shape.pretrained.is_remote_code_run,
-        tokenizer=tokenizer,
+        vocabulary=vocabulary,
         context_tokens=shape.context_tokens,
     )
 
