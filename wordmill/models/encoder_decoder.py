@@ -50,9 +50,11 @@ def new_encoder_decoder(
     }
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        if params.style == "t5":
-            return _t5(params, ids)
-        return _bart(params, ids, context_tokens=context_tokens)
+        is_t5 = params.style == "t5"
+        model = _t5(params, ids) if is_t5 else _bart(params, ids, context_tokens=context_tokens)
+        if not params.is_embedding_tied:
+            _untie(model)
+        return model
 
 
 def decoder_start_id(model: PreTrainedModel) -> int:
@@ -84,11 +86,6 @@ def _t5(params: EncoderDecoderParams, ids: dict[str, Any]) -> T5ForConditionalGe
     )
     config.scale_decoder_outputs = False
     model = T5ForConditionalGeneration(config)
-    if not params.is_embedding_tied:
-        # T5Config ties always; loading leaves apart what a folder keeps apart.
-        model.lm_head.weight = nn.Parameter(torch.empty_like(model.shared.weight))
-        del model.all_tied_weights_keys["lm_head.weight"]
-        nn.init.normal_(model.lm_head.weight, std=_EMBEDDING_STD)
     nn.init.normal_(model.shared.weight, std=_EMBEDDING_STD)
     return model
 
@@ -110,7 +107,17 @@ def _bart(
         attention_dropout=0.0,
         activation_dropout=0.0,
         init_std=_EMBEDDING_STD,
-        tie_word_embeddings=params.is_embedding_tied,
         forced_eos_token_id=None,
     )
     return BartForConditionalGeneration(config)
+
+
+def _untie(model: T5ForConditionalGeneration | BartForConditionalGeneration) -> None:
+    """Give the output layer a matrix of its own; loading leaves apart what a folder keeps apart.
+
+    The config can't say so: T5's is always tied, and BART's unties the encoder's and the decoder's
+    embedding as well.
+    """
+    weight = torch.empty_like(model.lm_head.weight)
+    model.lm_head.weight = nn.Parameter(nn.init.normal_(weight, std=_EMBEDDING_STD))
+    del model.all_tied_weights_keys["lm_head.weight"]
