@@ -32,12 +32,18 @@ CLEAN = params_of("clean")
     ],
 )
 def test_normalize(given, wanted):
-    assert normalize(given, unicode_form="NFC") == wanted
-    assert normalize(wanted, unicode_form="NFC") == wanted
+    assert normalize(given, unicode_form="NFC", is_space_tidied=True) == wanted
+    assert normalize(wanted, unicode_form="NFC", is_space_tidied=True) == wanted
+
+
+@pytest.mark.parametrize("text", ["\nAnd  \nTwice\n\n\n\tbeing \n", "\n\n", " a "])
+def test_blank_space_stays_where_wanted(text):
+    assert normalize(text, unicode_form="NFC", is_space_tidied=False) == text
+    assert normalize(f"\x00{text}\r\né", unicode_form="NFC", is_space_tidied=False) == f"{text}\né"
 
 
 def test_nfkc_folds_full_width_forms():
-    assert normalize("ＡＢＣ ﬁ", unicode_form="NFKC") == "ABC fi"
+    assert normalize("ＡＢＣ ﬁ", unicode_form="NFKC", is_space_tidied=True) == "ABC fi"
 
 
 @pytest.mark.parametrize(

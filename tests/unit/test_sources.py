@@ -34,6 +34,55 @@ def test_text_comes_in_units(tmp_path, unit, expected):
     assert texts(tmp_path, path="x.txt", unit=unit) == expected
 
 
+TEXT = "Ünï\r\ncode\n\n\n明月 end.\n"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1 / 3, 0.999])
+@pytest.mark.parametrize("name", ["x.txt", "x.md", "x.txt.gz"])
+def test_parts_of_a_file_are_cut_at_exact_characters(tmp_path, share, name):
+    data = TEXT.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    place = int(share * len(TEXT))
+    assert texts(tmp_path, path=name, part=[share, 1.0]) == [TEXT[place:]]
+    if share:
+        assert texts(tmp_path, path=name, part=[0, share]) == [TEXT[:place]]
+    assert texts(tmp_path, path=name, part=[0.0, 1.0]) == texts(tmp_path, path=name) == [TEXT]
+
+
+def test_each_file_of_a_folder_gives_its_part_and_the_line_where_it_starts(tmp_path):
+    (tmp_path / "a.txt").write_text("a\nb\nc\nd\n")
+    (tmp_path / "b.html").write_text("<html><body><p>one two</p></body></html>")
+    found = records(tmp_path, path=".", part=[0.5, 1.0])
+    assert [r.text for r in found] == ["c\nd\n", " two"]
+    assert json.loads(found[0].metadata) == {"file": "a.txt", "row": 3}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"part": [0.5, 0.5]}, r"part \[0.5, 0.5\]: must go up, as in \[0.0, 0.9\]"),
+        ({"part": [0.9, 0.1]}, "must go up"),
+        (
+            {"part": [0.0, 0.9], "unit": "line"},
+            "part needs unit 'file', which it cuts; got unit 'line'",
+        ),
+        ({"part": [0.0, 0.9], "format": "csv"}, "got format 'csv'; allowed: text, markdown, html"),
+        ({"part": [0.0, 1.1]}, "less than or equal to 1"),
+        ({"part": [-0.1, 1.0]}, "greater than or equal to 0"),
+        ({"part": [0.5]}, "at least 2 items"),
+    ],
+)
+def test_a_part_that_is_none_is_refused(wrong, expected):
+    with pytest.raises(ValidationError, match=expected):
+        source(path="x", **wrong)
+
+
+def test_a_part_of_a_table_is_one_line(tmp_path):
+    write_lines(tmp_path / "x.jsonl", {"text": "a"})
+    with pytest.raises(DataError, match=r"x.jsonl: 'part' cuts text, and this is jsonl; name text"):
+        records(tmp_path, path="x.jsonl", part=[0.0, 0.9])
+
+
 def test_a_glob_reads_files_in_order(tmp_path):
     for name in ("b.txt", "a.txt", "sub/c.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -117,6 +117,28 @@ def test_another_entry_fraction_or_code_reads_again(tmp_path, monkeypatch, chang
     assert opened == ["a.jsonl"]
 
 
+def part(start, stop, split):
+    return {"kind": "files", "path": "t.txt", "part": [start, stop], "split": split}
+
+
+def test_another_part_of_a_file_is_read_again(tmp_path, monkeypatch):
+    root = tmp_path / "raw"
+    root.mkdir()
+    (root / "t.txt").write_text("0123456789")
+    os.utime(root / "t.txt", (1e9, 1e9))
+    before = (part(0.0, 0.8, "train"), part(0.8, 1.0, "validation"))
+    ingest(root, *before)
+    opened = files_read(monkeypatch)
+    again = ingest(root, *before)
+    assert (opened, again.num_unchanged) == ([], 2)
+    after = (part(0.0, 0.7, "train"), part(0.8, 1.0, "validation"), part(0.7, 0.8, "test"))
+    ingest(root, *after)
+    assert opened == ["t.txt"] * 2
+    found = {split: record.text for split, record in written(tmp_path / "out")}
+    assert found == {"train": "0123456", "validation": "89", "test": "7"}
+    assert same_as_a_full_read(tmp_path, *after)
+
+
 def test_bad_rows_come_along(tmp_path, monkeypatch):
     root = tmp_path / "raw"
     add(root, "a.jsonl", *numbered(0, 20), bad=1)

@@ -71,8 +71,13 @@ def _steps(params: CleanParams, *, is_page: bool) -> Iterator[tuple[str, Step]]:
         yield "html", lambda texts: [_without_html(text) for text in texts]
     if params.repair.is_mojibake_undone:
         yield "mojibake", lambda texts: [undo_mojibake(text) for text in texts]
-    form = params.repair.unicode_form
-    yield "normalize", lambda texts: [normalize(text, unicode_form=form) for text in texts]
+    form, is_tidied = params.repair.unicode_form, params.repair.is_space_tidied
+    yield (
+        "normalize",
+        lambda texts: [
+            normalize(text, unicode_form=form, is_space_tidied=is_tidied) for text in texts
+        ],
+    )
     boilerplate = params.boilerplate
     if boilerplate.is_on and is_page:
         yield "boilerplate", lambda texts: [without_boilerplate(t, boilerplate) for t in texts]

@@ -26,8 +26,8 @@ def undo_mojibake(text: str) -> str:
     return ftfy.fix_encoding(text)
 
 
-def normalize(text: str, *, unicode_form: Literal["NFC", "NFKC"]) -> str:
-    """Unify line ends, Unicode form and blank space, and take out what is invisible."""
+def normalize(text: str, *, unicode_form: Literal["NFC", "NFKC"], is_space_tidied: bool) -> str:
+    """Unify line ends, Unicode form and, if wanted, blank space; take out what is invisible."""
     # Looking first is five times as fast as replacing what is not there.
     if not text.isascii():
         text = _SURROGATE.sub("", text.replace(_REPLACEMENT, ""))
@@ -35,6 +35,10 @@ def normalize(text: str, *, unicode_form: Literal["NFC", "NFKC"]) -> str:
         text = _UNSEEN.sub("", _LINE_END.sub("\n", text))
     elif len(text.encode().translate(None, _ODD_BYTES)) < len(text):
         text = _UNSEEN.sub("", _LINE_END.sub("\n", text))
+    return _tidied(text) if is_space_tidied else text
+
+
+def _tidied(text: str) -> str:
     if " \n" in text or text[-1:].isspace() or _ODD_SPACE.search(text):
         text = "\n".join(map(str.rstrip, text.split("\n")))
     if "\n\n\n" in text:

@@ -16,7 +16,7 @@ from wordmill.data.quarantine import UnusableRowError
 from wordmill.data.streams import Line, decoded_lines, plain_name, too_long, whole_text
 from wordmill.data.tables import csv_rows, table_rows
 from wordmill.errors import DataError
-from wordmill.params.ingest import FilesSource, Format
+from wordmill.params.ingest import TEXT_FORMATS, FilesSource, Format
 
 NumberedRow = tuple[int, Any]
 """Its line or number, and the row: an UnusableRowError in its place if it is none."""
@@ -70,6 +70,10 @@ class Reader:
         kind = self._source.format or format_of(name) or format_of(archive)
         if kind is None and name != archive:
             return
+        if self._source.part and kind and kind not in TEXT_FORMATS:
+            raise DataError(
+                f"{name}: 'part' cuts text, and this is {kind}; name text files alone in the source"
+            )
         try:
             yield from self._rows(stream, name, kind)
         except NotTextError as error:
@@ -111,7 +115,16 @@ class Reader:
                 unit.add(line)
             if is_end:
                 yield from unit.take()
-        yield from unit.take()
+        yield from (self._cut(row) for row in unit.take())
+
+    def _cut(self, row: NumberedRow) -> NumberedRow:
+        """The part of a whole file that the source wants."""
+        number, value = row
+        if self._source.part is None or isinstance(value, UnusableRowError):
+            return row
+        text = value["text"]
+        start, stop = (int(share * len(text)) for share in self._source.part)
+        return number + text.count("\n", 0, start), {"text": text[start:stop]}
 
     def _page(self, stream: BinaryIO) -> Iterator[NumberedRow]:
         page = stream.read(self._max_bytes + 1)

@@ -28,6 +28,8 @@ class RepairParams(Section):
     """Repair text that was decoded with the wrong encoding."""
     is_html_converted: bool
     """Turn texts that are HTML into plain text."""
+    is_space_tidied: bool
+    """Take out blank space at line ends, blank lines after the first, and line ends around."""
 
 
 class BoilerplateParams(Section):

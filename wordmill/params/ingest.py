@@ -9,13 +9,14 @@ from pathlib import PurePath
 from typing import Annotated, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from wordmill.params.columns import Columns, WriteColumns
 from wordmill.params.language import Language
 from wordmill.params.section import Section
 
 Format = Literal["text", "markdown", "html", "jsonl", "json", "csv", "tsv", "parquet", "arrow"]
+TEXT_FORMATS: tuple[Format, ...] = ("text", "markdown", "html")
 
 
 def _inside_root(path: str) -> str:
@@ -53,6 +54,7 @@ def _without_password(url: str) -> str:
 SourcePath = Annotated[str, Field(min_length=1), AfterValidator(_inside_root)]
 Fraction = Annotated[float, Field(gt=0, lt=0.5)]
 Encoding = Annotated[str, AfterValidator(_encoding)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Entry(Section):
@@ -81,12 +83,29 @@ class FilesSource(Entry):
     encoding: Encoding = "auto"
     unit: Literal["file", "paragraph", "line"] = "file"
     """What one document of a text file is; a paragraph ends at a blank line."""
+    part: Annotated[list[Share], Field(min_length=2, max_length=2)] | None = None
+    """Where each text file is read from and to, as shares of its characters; null is all of it."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """Between fields; null is a comma for csv and a tab for tsv."""
     rows: str | None = None
     """In JSON, the path to the rows, such as `data[].paragraphs[]`."""
     columns: Columns = WriteColumns()
     language: Language | None = None
+
+    @model_validator(mode="after")
+    def _has_a_part(self) -> "FilesSource":
+        if self.part is None:
+            return self
+        if self.part[0] >= self.part[1]:
+            raise ValueError(f"part {self.part}: must go up, as in [0.0, 0.9]")
+        if self.unit != "file":
+            raise ValueError(f"part needs unit 'file', which it cuts; got unit '{self.unit}'")
+        if self.format is not None and self.format not in TEXT_FORMATS:
+            raise ValueError(
+                f"part needs text, which it cuts; got format '{self.format}'; allowed:"
+                f" {', '.join(TEXT_FORMATS)}"
+            )
+        return self
 
 
 class ParallelSource(Entry):
