@@ -54,8 +54,12 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         raise _cannot_load(folder, "tokenizer", error) from None
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: Path, *, is_remote_code_run: bool = False) -> Model:
     """Load the model of a folder, from safetensors alone, ready to generate.
+
+    Args:
+        folder: what `save_model` wrote.
+        is_remote_code_run: whether Python code that came with its checkpoint may run here.
 
     Raises:
         DataError: the folder has no model that can be loaded.
@@ -65,7 +69,11 @@ def load_model(folder: Path) -> Model:
             return NgramModel.load(folder)
         with _no_bar():
             model = AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                trust_remote_code=is_remote_code_run,  # left open, it would ask the terminal
             )
     except (OSError, ValueError, SafetensorError) as error:
         raise _cannot_load(folder, "model", error) from None

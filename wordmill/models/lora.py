@@ -2,7 +2,7 @@
 
 https://arxiv.org/abs/2106.09685; the base stays as it is. The layers are wrapped in place, so a
 model given to `with_adapters` is no more what it was. Adapters of rank 8 hold a few percent of a
-small model's parameters, of a large one's less than one.
+default decoder, and less than 1% to those of a large model.
 """
 
 from __future__ import annotations
