@@ -44,6 +44,7 @@ def _comparison(stage: Stage, params: EvaluateParams) -> Comparison:
         "pretrained": stage.input("pretrain") / "model",
         "finetuned": stage.input("finetune") / "model",
     }
+    is_remote_code_run = stage.value("model", "pretrained").is_remote_code_run
     tokenizer = load_tokenizer(folders["finetuned"])
     tokens = TokenFolder(stage.input("tokenize"), tokenizer_fingerprint=fingerprint(tokenizer))
     records = stage.input("clean")
@@ -55,7 +56,10 @@ def _comparison(stage: Stage, params: EvaluateParams) -> Comparison:
             " test; both are needed: raise ingest.test_fraction or give more data"
         )
     return Comparison(
-        models={name: load_model(folder) for name, folder in folders.items()},
+        models={
+            name: load_model(folder, is_remote_code_run=is_remote_code_run)
+            for name, folder in folders.items()
+        },
         tokenizer=tokenizer,
         training_ids=tokens.ids("documents.train"),
         documents=documents,

@@ -4,14 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
-from wordmill.models.lora import merged, save_adapters, with_adapters
 
 from stages import ngram
 from stages.stage import Stage, run
 from stages.training import records_of, train_and_save
 from wordmill.models.encoder_decoder import decoder_start_id
 from wordmill.models.folder import load_model, load_tokenizer, save_model
+from wordmill.models.lora import merged, save_adapters, with_adapters
 from wordmill.models.ngram_model import NgramModel
+from wordmill.params.model import ModelParams
 from wordmill.params.training import FinetuneParams
 from wordmill.tokens.batches import Batches
 from wordmill.tokens.pair_batches import PackedPairBatches, PairBatches
@@ -26,7 +27,8 @@ def main(stage: Stage) -> str:
     """Write data/finetune: model/, the curves, and with LoRA adapters/."""
     params = stage.section("finetune", FinetuneParams)
     pretrained = stage.input("pretrain") / "model"
-    model = load_model(pretrained)
+    shape = stage.section("model", ModelParams)
+    model = load_model(pretrained, is_remote_code_run=shape.pretrained.is_remote_code_run)
     if isinstance(model, NgramModel):
         return ngram.finetune(stage)
     tokenizer = load_tokenizer(pretrained)
@@ -37,7 +39,7 @@ def main(stage: Stage) -> str:
             split,
             params,
             model,
-            row_tokens=stage.value("model", "context_tokens"),
+            row_tokens=shape.context_tokens,
             pad_id=pad_id(tokenizer),
             seed=stage.seed,
         )
@@ -52,7 +54,7 @@ def main(stage: Stage) -> str:
     if not params.lora.is_on:
         logged = params.model_dump()
         return train_and_save(stage, model, tokenizer, params, data, logged=logged)
-    adapted = with_adapters(model, params.lora, seed=stage.seed)
+    adapted: Any = with_adapters(model, params.lora, seed=stage.seed)
 
     def save(folder: Path) -> None:
         save_adapters(folder / "adapters", adapted)

@@ -1,9 +1,10 @@
 """The n-gram family's part of pretrain and finetune: counting takes the place of training.
 
 Both count from the start, finetune the documents and the pairs together: counts add up to the
-same in any order. Of the sections `pretrain` and `finetune` nothing applies.
+same in any order. Nothing of the sections `pretrain` and `finetune` applies.
 """
 
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from wordmill.models.folder import load_model, load_tokenizer, save_model
 from wordmill.models.ngram_model import NgramModel, TokenPairs
 from wordmill.models.vocabulary import vocabulary_of
 from wordmill.params.model import ModelParams
+from wordmill.params.training import FinetuneParams
 from wordmill.tokens.store import TokenFolder
 from wordmill.tokens.tokenizer import fingerprint
 
 _STEP = 1  # there is but one
+
+log = logging.getLogger("stages")
 
 
 def pretrain(stage: Stage) -> str:
@@ -42,6 +46,8 @@ def pretrain(stage: Stage) -> str:
 
 def finetune(stage: Stage) -> str:
     """Write data/finetune: model/ and curves of one point."""
+    if stage.section("finetune", FinetuneParams).lora.is_on:
+        log.warning("finetune.lora is not used: an n-gram model has no weights to adapt")
     pretrained = stage.input("pretrain") / "model"
     tokenizer, before = load_tokenizer(pretrained), load_model(pretrained)
     assert isinstance(before, NgramModel)  # whoever calls this has seen it

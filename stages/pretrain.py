@@ -3,7 +3,6 @@
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
-from wordmill.models.pretrained import load_checkpoint
 
 from stages import ngram
 from stages.stage import Stage, run
@@ -11,6 +10,7 @@ from stages.training import records_of, save_as_is, train_and_save
 from wordmill.models.building import new_model
 from wordmill.models.encoder_decoder import decoder_start_id
 from wordmill.models.folder import load_tokenizer
+from wordmill.models.pretrained import load_checkpoint
 from wordmill.models.vocabulary import vocabulary_of
 from wordmill.params.model import ModelParams
 from wordmill.params.training import PretrainParams

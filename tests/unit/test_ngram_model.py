@@ -369,6 +369,15 @@ def test_its_stages_write_what_others_write(tokenized, tokenizer):
     assert row["loss"] == pytest.approx(after.target_loss(pairs), abs=1e-6)
 
 
+def test_adapters_for_it_are_warned_of(tokenized, tmp_path, caplog):
+    lora = {**SMALL_PARAMS["finetune"]["lora"], "is_on": True}
+    finetune = {**SMALL_PARAMS["finetune"], "lora": lora}
+    write_params(tmp_path, {**SMALL_PARAMS, "finetune": finetune})
+    stages.ngram.pretrain(Stage("pretrain"))
+    stages.ngram.finetune(Stage("finetune"))
+    assert "finetune.lora is not used" in caplog.text
+
+
 def test_its_stages_name_a_split_that_is_empty(tokenized):
     for name in ("documents.validation.bin", "pairs.train.spans.bin"):
         (tokenized / name).write_bytes(b"")

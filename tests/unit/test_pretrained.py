@@ -24,7 +24,7 @@ from transformers import (
 
 from wordmill.errors import DataError, ParamsError, TryAgainError
 from wordmill.models import pretrained
-from wordmill.models.folder import load_tokenizer, save_model
+from wordmill.models.folder import load_model, load_tokenizer, save_model
 from wordmill.models.pretrained import load_checkpoint
 from wordmill.models.vocabulary import vocabulary_of
 from wordmill.tokens.checkpoint import from_checkpoint
@@ -262,3 +262,9 @@ def test_code_that_comes_with_it_runs_only_where_params_say_so(checkpoint, tmp_p
         loaded(folder)
     model = loaded(folder, is_remote_code_run=True)
     assert type(model).__name__ == "Mine"
+    tokenizer = load_tokenizer(folder)
+    save_model(tmp_path / "saved", model, tokenizer)
+    with pytest.raises(DataError, match="custom code"):
+        load_model(tmp_path / "saved")
+    again = load_model(tmp_path / "saved", is_remote_code_run=True)
+    assert type(again).__name__ == "Mine"

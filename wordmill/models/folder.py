@@ -37,7 +37,7 @@ def save_model(folder: Path, model: Model, tokenizer: PreTrainedTokenizerFast) -
         OutputError: the disk is full.
     """
     try:
-        with _no_bar():
+        with without_bar():
             (model.save if isinstance(model, NgramModel) else model.save_pretrained)(folder)
     except SafetensorError as error:
         raise OutputError(f"{folder}: can't be written: {error}") from None
@@ -58,8 +58,12 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         raise _cannot_load(folder, "tokenizer", error) from None
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: Path, *, is_remote_code_run: bool = False) -> Model:
     """Load the model of a folder, from safetensors alone, ready to generate.
+
+    Args:
+        folder: what `save_model` wrote.
+        is_remote_code_run: whether Python code that came with its checkpoint may run here.
 
     Raises:
         DataError: the folder has no model that can be loaded.
@@ -67,9 +71,13 @@ def load_model(folder: Path) -> Model:
     try:
         if is_ngram(folder):
             return NgramModel.load(folder)
-        with _no_bar():
-            model = _class_of(folder).from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        with without_bar():
+            model = _class_of(folder, is_remote_code_run).from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                trust_remote_code=is_remote_code_run,
             )
     except (OSError, ValueError, SafetensorError) as error:
         raise _cannot_load(folder, "model", error) from None
@@ -81,17 +89,21 @@ def weights_digest(folder: Path) -> str:
     return hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
 
 
-def _class_of(folder: Path) -> Any:
+def _class_of(folder: Path, is_remote_code_run: bool) -> Any:
     """The class that loads a folder's model, by its config.json."""
     values, _rest = PreTrainedConfig.get_config_dict(folder, local_files_only=True)
     if values.get("model_type") == LstmConfig.model_type:
         return LstmForConditionalGeneration
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    # Left open, whether to trust code would be asked on the terminal.
+    config = AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=is_remote_code_run
+    )
     return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 
 
 @contextmanager
-def _no_bar() -> Generator[None]:
+def without_bar() -> Generator[None]:
+    """Keep transformers from drawing bars of its own."""
     had_one = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

@@ -21,7 +21,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from transformers.utils.hub import resolve_revision
 
 from wordmill.errors import DataError, ParamsError
-from wordmill.models.folder import _no_bar
+from wordmill.models.folder import without_bar
 from wordmill.tokens.hub import load_errors_named
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def load_checkpoint(
         ParamsError: it needs code of its own, which may not run.
         TryAgainError: the hub does not answer.
     """
-    with load_errors_named(name, "model"), _no_bar():
+    with load_errors_named(name, "model"), without_bar():
         source = _Source(name, revision, is_remote_code_run)
         config = source.config()
         _check_positions(name, config, context_tokens)
