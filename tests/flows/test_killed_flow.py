@@ -39,7 +39,7 @@ def start_and_kill(project: Path, sign: signal.Signals, *, victim: str) -> None:
 @pytest.mark.slow
 def test_killed_flows_leave_no_process_and_the_next_one_ends_the_same(make_project, prefect_home):
     project = make_project("killed")
-    params = {**SMALL_PARAMS, "pretrain": {**SMALL_PARAMS["pretrain"], "steps": 4000}}
+    params = {**SMALL_PARAMS, "pretrain": {**SMALL_PARAMS["pretrain"], "length": "4000 steps"}}
     write_params(project, params)
     start_and_kill(project, signal.SIGKILL, victim="flow")
     start_and_kill(project, signal.SIGTERM, victim="command")

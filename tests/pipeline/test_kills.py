@@ -19,7 +19,9 @@ FORCED = ("dvc", "repro", "--force", "--single-item", "pretrain")  # nothing fro
 def project(make_project):
     """A project whose pretraining takes a few seconds and has run once."""
     made = make_project("kills")
-    write_params(made, {**SMALL_PARAMS, "pretrain": {**SMALL_PARAMS["pretrain"], "steps": 3000}})
+    write_params(
+        made, {**SMALL_PARAMS, "pretrain": {**SMALL_PARAMS["pretrain"], "length": "3000 steps"}}
+    )
     done = run_in(made, "dvc", "repro", "pretrain")
     assert done.returncode == 0, done.stdout + done.stderr
     return made

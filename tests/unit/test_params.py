@@ -27,13 +27,13 @@ def test_the_default_params_are_valid():
 def test_every_problem_is_reported_at_once_one_line_each(params):
     params["finetune"]["lrr"] = 1.0e-3
     del params["clean"]["repair"]["unicode_form"]
-    params["model"]["num_layers"] = "3"
+    params["model"]["decoder"]["num_layers"] = "3"
     params["zzz"] = {}
     assert problems(params) == [
         "params.yaml: clean.repair.unicode_form: missing; every key must be given",
-        "params.yaml: model.num_layers: must be a valid integer; got '3' (str)",
+        "params.yaml: model.decoder.num_layers: must be a valid integer; got '3' (str)",
         "params.yaml: finetune.lrr: unknown key; did you mean 'lr'?",
-        "params.yaml: zzz: unknown key; allowed: clean, evaluate, finetune, ingest, model,"
+        "params.yaml: zzz: unknown key; allowed: clean, compute, evaluate, finetune, ingest, model,"
         " pretrain, registry, seed, tokenize",
     ]
 
