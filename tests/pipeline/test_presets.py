@@ -10,7 +10,7 @@ from conftest import ROOT, SMALL_PARAMS, run_in, write_params
 from flows.preset import use
 from wordmill.cleaning.cleaning import Cleaning
 from wordmill.data.ingestion import Ingestion
-from wordmill.data.records import SPLITS, RecordWriter
+from wordmill.data.records import SPLITS, Document, RecordWriter, read_records
 from wordmill.errors import DataError, ParamsError
 from wordmill.files import replaced_folder
 from wordmill.params.everything import Params
@@ -19,6 +19,7 @@ from wordmill.progress import Progress
 from wordmill.tokens.making import make_tokenizer
 from wordmill.tokens.packing import pack
 
+QUIET = Progress("test")
 CORPORA = ROOT.parent / "shared/data"
 PRESETS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
 # Documents and pairs that are read; the least bytes a token of documents.
@@ -27,6 +28,10 @@ EXPECTED = {
     "cmrc2018": (256, 1002, 3.2),
     "dialogsum": (1000, 9543, 3.2),
     "multi30k": (62028, 31014, 3.6),
+    "multi30k-en-de": (62028, 31014, 4.4),
+    "multi30k-en-de-cpu": (62028, 31014, 3.9),
+    "shakespeare-char": (3, 0, 1.0),
+    "shakespeare-char-cpu": (3, 0, 1.0),
     "tinyshakespeare": (7222, 0, 3.1),
 }
 
@@ -43,33 +48,37 @@ def used(preset: str, params_file: Path) -> Params:
     return parse_params(Params, read_params(params_file), file=params_file)
 
 
+def cleaned(params: Params, folder: Path) -> tuple[Path, dict]:
+    """The folder of a preset's clean records, and the report on them."""
+    raw, clean = folder / "ingest", folder / "clean"
+    ingestion = Ingestion(
+        params.ingest,
+        code_key="test",
+        memory=folder / "memory",
+        kept_quarantine=folder / "bad.jsonl",
+        progress=QUIET,
+    )
+    with replaced_folder(raw) as partial:
+        ingestion.write(partial)
+    (clean / "work").mkdir(parents=True)
+    with RecordWriter(clean) as writer:
+        cleaning = Cleaning(
+            raw, clean / "work", params.clean, seed=1, on_drop=lambda _: None, progress=QUIET
+        )
+        cleaning.run(writer)
+    return clean, cleaning.tally.report(ingestion.report())
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_takes_its_corpus_from_files_to_tokens(preset, params_file, tmp_path):
     params = used(preset, params_file)
     documents, pairs, least_bytes = EXPECTED[preset]
-    quiet = Progress("test")
-    raw, clean, tokens = (tmp_path / name for name in ("ingest", "clean", "tokens"))
-    ingestion = Ingestion(
-        params.ingest,
-        code_key="test",
-        memory=tmp_path / "memory",
-        kept_quarantine=tmp_path / "bad.jsonl",
-        progress=quiet,
-    )
-    with replaced_folder(raw) as folder:
-        ingestion.write(folder)
-    sources = ingestion.report()
-    (clean / "work").mkdir(parents=True)
-    with RecordWriter(clean) as writer:
-        cleaning = Cleaning(
-            raw, clean / "work", params.clean, seed=1, on_drop=lambda _: None, progress=quiet
-        )
-        cleaning.run(writer)
-    report = cleaning.tally.report(sources)
+    clean, report = cleaned(params, tmp_path)
+    tokens = tmp_path / "tokens"
     context_tokens = params.model.context_tokens
-    made = make_tokenizer(clean, params.tokenize, context_tokens=context_tokens, progress=quiet)
+    made = make_tokenizer(clean, params.tokenize, context_tokens=context_tokens, progress=QUIET)
     tokens.mkdir()
-    packed = pack(clean, tokens, made.tokenizer, params.tokenize, progress=quiet).report
+    packed = pack(clean, tokens, made.tokenizer, params.tokenize, progress=QUIET).report
 
     assert sum(report["documents"][split]["read"] for split in SPLITS) == documents
     assert sum(report["pairs"][split]["read"] for split in SPLITS) == pairs
@@ -77,6 +86,20 @@ def test_a_preset_takes_its_corpus_from_files_to_tokens(preset, params_file, tmp
         assert sum(report[kind][split]["kept"] for split in SPLITS) >= 0.97 * read
     assert packed["documents"]["train"]["bytes_per_token"] >= least_bytes
     assert packed["unknown_rate"] == 0
+
+
+@pytest.mark.parametrize("preset", ["shakespeare-char", "shakespeare-char-cpu"])
+def test_not_a_character_of_shakespeare_is_changed(preset, params_file, tmp_path):
+    params = used(preset, params_file)
+    clean = cleaned(params, tmp_path)[0]
+    text = (CORPORA / "tinyshakespeare/input.txt").read_bytes().decode()
+    place = int(0.9 * len(text))
+    assert len(text) - place == 111_540
+    found = {split: [d.text for d in read_records(clean, Document, split)] for split in SPLITS}
+    # No sentence of the training text is in the validation text: all of it stays.
+    assert found["train"] == [text[:place]]
+    assert found["validation"] == [text[place:]]
+    assert found["test"] == [text[place + 1 :]]
 
 
 def test_every_preset_has_its_figures():
