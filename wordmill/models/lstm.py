@@ -242,8 +242,7 @@ class LstmForConditionalGeneration(PreTrainedModel, GenerationMixin):
             initialization.xavier_uniform_(module.weight)
         elif isinstance(module, nn.LSTM):
             for name, bias in module.named_parameters():
-                is_loaded = getattr(bias, "_is_hf_initialized", False)  # a slice does not say so
-                if name.startswith("bias_ih") and not is_loaded:
+                if name.startswith("bias_ih"):
                     # Of input, forget, cell and output gate the second opens:
                     # https://proceedings.mlr.press/v37/jozefowicz15.html, section 2.2
                     initialization.ones_(bias[module.hidden_size : 2 * module.hidden_size])
