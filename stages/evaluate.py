@@ -62,6 +62,7 @@ def _comparison(stage: Stage, params: EvaluateParams) -> Comparison:
         pairs=pairs[: params.max_pairs],
         params=params,
         max_source_tokens=stage.value("tokenize", "max_source_tokens"),
+        context_tokens=stage.value("model", "context_tokens"),
         seed=stage.seed,
         **stage.progress,
     )

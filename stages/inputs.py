@@ -20,24 +20,39 @@ _CHUNK_BYTES = 1 << 20
 
 
 def inputs_key(stage: str) -> str:
-    """A hash of a stage's params, the files it depends on, and the packages it trains with."""
+    """One hash of all that `identity` tells apart."""
+    return _hash(identity(stage))
+
+
+def identity(stage: str) -> dict[str, str]:
+    """Hashes of a stage's params, data and code, and of the packages it trains with.
+
+    The devices are left out: a run may go on where it finds others.
+    """
     described = read_params(Path("dvc.yaml"))["stages"][stage]
     values = read_params(Path("params.yaml"))
-    key = hashlib.sha256()
-    parts: list[Any] = [{name: _at(values, name) for name in described["params"]}]
-    parts += [platform.python_version(), *map(version, _PACKAGES_THAT_MOVE_WEIGHTS)]
-    parts += [[str(path), md5_of(path)] for dep in described["deps"] for path in _files(Path(dep))]
-    key.update(json.dumps(parts, sort_keys=True).encode())
-    return key.hexdigest()[:16]
+    names = [name for name in described["params"] if name != "compute"]
+    files = [path for dep in described["deps"] for path in _files(Path(dep))]
+    code, data = (
+        [[str(path), md5_of(path)] for path in files if _is_code(path) is wanted]
+        for wanted in (True, False)
+    )
+    packages = [platform.python_version(), *map(version, _PACKAGES_THAT_MOVE_WEIGHTS)]
+    return {
+        "params": _hash({name: _at(values, name) for name in names}),
+        "data": _hash(data),
+        "code": _hash(code),
+        "packages": _hash(packages),
+    }
 
 
 def code_key(stage: str) -> str:
     """A hash of the code that a stage depends on, and of what reads and writes its files."""
     deps = read_params(Path("dvc.yaml"))["stages"][stage]["deps"]
-    code = [Path(dep) for dep in deps if dep.startswith(("stages/", "wordmill/"))]
+    code = [Path(dep) for dep in deps if _is_code(Path(dep))]
     parts: list[Any] = [platform.python_version(), *map(version, _PACKAGES_THAT_READ)]
     parts += [[str(path), md5_of(path)] for dep in code for path in _files(dep)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    return _hash(parts)
 
 
 def dvc_hash(folder: Path) -> str:
@@ -65,6 +80,14 @@ def _files(path: Path) -> Iterator[Path]:
     else:
         found = (p for p in sorted(path.rglob("*")) if p.is_file())
         yield from (p for p in found if "__pycache__" not in p.parts)
+
+
+def _is_code(path: Path) -> bool:
+    return path.parts[0] in ("stages", "wordmill")
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _at(values: Any, dotted: str) -> Any:

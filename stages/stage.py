@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +39,9 @@ _REPORT_VARIABLE = "WORDMILL_STAGE_REPORT"
 _PROGRESS_VARIABLE = "WORDMILL_PROGRESS_SECONDS"
 _PROGRESS_MARK = "··· "
 
+# A process that trains beside the first one has a rank in one of these.
+_RANK_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID")
+
 S = TypeVar("S", bound=Section)
 log = logging.getLogger("stages")
 
@@ -55,6 +58,11 @@ class Stage:
         everything = importlib.import_module("wordmill.params.everything")
         self._params = parse_params(everything.Params, read_params(PARAMS), file=PARAMS)
         self.seed: int = self._params.seed
+
+    @cached_property
+    def is_first(self) -> bool:
+        """Whether this process speaks and writes for all that train together."""
+        return not any(int(os.environ.get(name, "0")) for name in _RANK_VARIABLES)
 
     def section(self, name: str, shape: type[S]) -> S:
         """A section of params.yaml."""
@@ -99,6 +107,8 @@ class Stage:
 
     def show(self, line: str) -> None:
         """Show a progress line: in place on a terminal, else marked, for a log to keep."""
+        if not self.is_first:
+            return
         if sys.stdout.isatty():
             print(f"\r\x1b[K{line}", end="\n" if "100%" in line else "", flush=True)
         else:
@@ -142,9 +152,11 @@ def _guarded(name: str, main: Callable[[Stage], str]) -> int:
         _end_with_parent()
     stage, started_at = None, time.monotonic()
     try:
-        with _only_one(name):
-            stage = Stage(name)
+        stage = Stage(name)
+        with _only_one(name) if stage.is_first else nullcontext():
             message = main(stage)
+        if not stage.is_first:
+            return 0
         seconds = time.monotonic() - started_at
         log.info("%s: %s (%.0f s) -> %s", name, message, seconds, stage.output)
         _tell_flow({**stage.report, "status": "done", "message": message, "seconds": seconds})

@@ -7,7 +7,7 @@ stage that is killed and resumed goes on in the run it began, and logs no step t
 import logging
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +103,9 @@ def stage_run(stage: Stage, params: dict[str, Any]) -> Generator[StageRun]:
     Raises:
         TryAgainError: the tracking server does not answer.
     """
+    if not stage.is_first:
+        yield StageRun()
+        return
     if "MLFLOW_TRACKING_URI" not in os.environ:
         yield StageRun()
     else:
@@ -155,10 +158,19 @@ def _begun_run(client: "MlflowClient", stage: Stage, params: dict[str, Any]) -> 
     experiment = client.get_experiment_by_name(name)
     experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
     run_id = client.create_run(experiment_id, run_name=stage.name, tags=tags).info.run_id
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
+    flat = [Param(key, str(value)) for key, value in _leaves(params)]
+    client.log_batch(run_id, params=flat)
     with replaced_file(remembered) as partial:
         partial.write_text(run_id)
     return run_id
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _is_taken_up(client: "MlflowClient", run_id: str, tags: dict[str, str]) -> bool:

@@ -9,6 +9,7 @@ from wordmill.models.vocabulary import Vocabulary
 from wordmill.params.model import ModelParams
 from wordmill.tokens.batches import IGNORED, BlockBatches
 from wordmill.tokens.pair_batches import PackedPairBatches, PairBatches, rows_of
+from wordmill.tokens.seq2seq_batches import Seq2SeqPairBatches
 
 
 def blocks(num_tokens=1001, *, batch_size=4, seed=0):
@@ -196,3 +197,118 @@ def test_a_pair_longer_than_a_row_is_one_line():
 def test_a_sequence_goes_to_the_fullest_row_with_room():
     assert rows_of(np.array([6, 5, 4, 5, 10, 1]), 10).tolist() == [0, 1, 0, 1, 2, 3]
     assert rows_of(np.array([4, 7, 3, 2]), 10).tolist() == [0, 1, 1, 0]
+
+
+def seq2seq(lengths, *, batch_size=2, seed=0):
+    ids, spans = pairs_data(lengths)
+    return Seq2SeqPairBatches(ids, spans, start_id=99, pad_id=0, batch_size=batch_size, seed=seed)
+
+
+def test_the_encoder_reads_the_prompt_and_the_decoder_says_the_target():
+    (batch,) = seq2seq([(3, 2), (1, 3)]).in_order()
+    assert batch["input_ids"].tolist() == [[1, 2, 3], [6, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch["labels"].tolist() == [[4, 5, IGNORED], [7, 8, 9]]
+    assert batch["decoder_input_ids"].tolist() == [[99, 4, 0], [99, 7, 8]]
+
+
+def test_both_kinds_of_model_see_the_same_pairs_in_a_step():
+    lengths = [(1 + i % 50, 2 + i % 3) for i in range(90)]
+    for step in (0, 7, 40):
+        one, other = (make(lengths, batch_size=4) for make in (pairs, seq2seq))
+        assert one.records_of_step(step) == other.records_of_step(step)
+        assert torch.equal(one.at(step)["input_ids"][:, 0], other.at(step)["input_ids"][:, 0])
+    with pytest.raises(DataError, match="no pair in this split"):
+        Seq2SeqPairBatches(
+            np.empty(0, np.uint16),
+            np.empty((0, 3), int),
+            start_id=0,
+            pad_id=0,
+            batch_size=2,
+            seed=0,
+        )
+
+
+LENGTHS = [(1 + i % 50, 2 + i % 3) for i in range(90)]
+PACKABLE = [(1 + i % 9, 1 + i % 5) for i in range(90)]
+OF_EVERY_KIND = {
+    "blocks": lambda: blocks(batch_size=12),
+    "pairs": lambda: pairs(LENGTHS, batch_size=12),
+    "packed": lambda: packed(PACKABLE, batch_size=12),
+    "seq2seq": lambda: seq2seq(LENGTHS, batch_size=12),
+}
+
+
+def rows(batches):
+    """Every row as tuples of its tokens that are no padding."""
+    return sorted(
+        tuple(
+            tuple(t for t in batch[key][i].tolist() if t not in (0, IGNORED))
+            for key in ("input_ids", "labels")
+        )
+        for batch in batches
+        for i in range(len(batch["input_ids"]))
+    )
+
+
+@pytest.mark.parametrize("kind", OF_EVERY_KIND)
+@pytest.mark.parametrize("num_parts", [1, 3, 4, 12])
+def test_the_parts_of_a_step_are_the_step(kind, num_parts):
+    batches = OF_EVERY_KIND[kind]()
+    for step in (0, 5):
+        parts = batches.parts(step, num_parts)
+        assert [len(part["input_ids"]) for part in parts] == [12 // num_parts] * num_parts
+        assert rows(parts) == rows([batches.at(step)])
+
+
+def test_parts_are_dealt_out_by_turns():
+    first, second = blocks(batch_size=4).parts(0, 2)
+    whole = blocks(batch_size=4).at(0)["input_ids"]
+    assert torch.equal(first["input_ids"], whole[0::2])
+    assert torch.equal(second["input_ids"], whole[1::2])
+
+
+@pytest.mark.parametrize("kind", OF_EVERY_KIND)
+@pytest.mark.parametrize("num_parts", [1, 2, 3, 40])
+def test_validation_in_parts_is_all_of_it_batch_by_batch(kind, num_parts):
+    batches = OF_EVERY_KIND[kind]()
+    whole = list(batches.in_order())
+    parts = [list(batches.validation(part, num_parts)) for part in range(num_parts)]
+    for part, found in enumerate(parts):
+        assert [rows([batch]) for batch in found] == [
+            rows([batch]) for batch in whole[part::num_parts]
+        ]
+    assert sum(len(batch["input_ids"]) for batch in whole) == batches.num_items
+
+
+@pytest.mark.parametrize(
+    ("kind", "num_items", "mean"),
+    [("blocks", 100, 10), ("pairs", 90, None), ("packed", None, None), ("seq2seq", 90, None)],
+)
+def test_items_and_their_tokens_are_counted(kind, num_items, mean):
+    batches = OF_EVERY_KIND[kind]()
+    whole = list(batches.in_order())
+    if kind == "seq2seq":
+        trained = sum(
+            int(b["attention_mask"].sum() + (b["labels"] != IGNORED).sum()) for b in whole
+        )
+    else:
+        trained = sum(int((b["input_ids"] != 0).sum()) for b in whole)
+    # The first token of the blocks is 0, which elsewhere is padding.
+    trained += kind == "blocks"
+    assert batches.num_items == (num_items or sum(len(b["input_ids"]) for b in whole))
+    assert batches.mean_item_tokens == pytest.approx(mean or trained / batches.num_items)
+    assert batches.mean_item_tokens * batches.num_items == pytest.approx(trained)
+
+
+@pytest.mark.parametrize("kind", OF_EVERY_KIND)
+def test_a_step_knows_where_its_tokens_lie(kind):
+    batches = OF_EVERY_KIND[kind]()
+    ids = np.arange(1001) if kind == "blocks" else None
+    lengths = PACKABLE if kind == "packed" else LENGTHS
+    ids = pairs_data(lengths)[0] if ids is None else ids
+    for step in (0, 3):
+        batch = batches.at(step)
+        read = {t for key in ("input_ids", "labels") for t in batch[key].unique().tolist()}
+        told = {int(t) for a, b in batches.records_of_step(step) for t in ids[a:b]}
+        assert told - {0} == read - {0, IGNORED}

@@ -10,8 +10,8 @@ from wordmill.generation.engine import Engine
 from wordmill.generation.loading import load_engine
 from wordmill.models.building import new_model
 from wordmill.models.folder import load_model, save_model, weights_digest
-from wordmill.params.evaluate import DecodingParams
 from wordmill.models.vocabulary import Vocabulary
+from wordmill.params.evaluate import DecodingParams
 from wordmill.params.model import ModelParams
 from wordmill.progress import Progress
 from wordmill.tokens.encoding import PlainEncoder

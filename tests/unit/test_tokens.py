@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from conftest import small_texts, small_tokenizer, tokenize_params
@@ -7,7 +9,7 @@ from wordmill.errors import DataError, ParamsError, TryAgainError
 from wordmill.models.folder import load_tokenizer
 from wordmill.progress import Progress
 from wordmill.tasks import KEEPS_END, TASKS, cue
-from wordmill.tokens import checkpoint
+from wordmill.tokens import checkpoint, store
 from wordmill.tokens.checkpoint import from_checkpoint
 from wordmill.tokens.choosing import TrainingText
 from wordmill.tokens.encoding import PlainEncoder
@@ -288,6 +290,59 @@ def test_half_a_weight_keeps_half_of_the_pairs(tokenizer, tmp_path):
 
     tokens, _ = packed_ids(tmp_path, tokenizer, [("train", half(text)) for text in TEXTS])
     assert 75 < len(tokens.spans("pairs.train")) < 125
+
+
+def record_of(tokens, name, place):
+    (found,) = tokens.record_ids(name, [(place, place + 1)])
+    return found
+
+
+@pytest.mark.parametrize("chunk_tokens", [1 << 24, 1, 7])
+def test_every_token_of_a_document_knows_its_record(tokenizer, tmp_path, monkeypatch, chunk_tokens):
+    monkeypatch.setattr(store, "_CHUNK_TOKENS", chunk_tokens)
+    documents = [document(t, origin="s", weight=1 + i % 3 / 2) for i, t in enumerate(TEXTS[:40])]
+    tokens, _ = packed_ids(tmp_path, tokenizer, [("train", d) for d in documents])
+    ids = tokens.ids("documents.train").tolist()
+    text_of = {d.id: d.text for d in documents}
+    ends = [i for i, token in enumerate(ids) if token == end_id(tokenizer)]
+    assert len(ends) - 1 > len(documents)  # some are there twice
+    for before, end in pairwise(ends):
+        found = {record_of(tokens, "documents.train", place) for place in (before + 1, end)}
+        (record,) = found
+        assert text_of[record] == decoded(tokenizer, ids[before + 1 : end])
+    assert text_of[record_of(tokens, "documents.train", 0)] == TEXTS[0]
+    everything = tokens.record_ids("documents.train", [(0, len(ids) + 9)])
+    assert everything == [d.id for d in documents]
+
+
+def test_a_range_names_all_its_documents_once_in_order(tokenizer, tmp_path):
+    documents = [document(t, origin="s") for t in TEXTS[:9]]
+    tokens, _ = packed_ids(tmp_path, tokenizer, [("test", d) for d in documents])
+    ids = tokens.ids("documents.test").tolist()
+    ends = [i for i, token in enumerate(ids) if token == end_id(tokenizer)]
+    wanted = [documents[i].id for i in (5, 6, 7, 1)]
+    ranges = [(ends[5] + 3, ends[7] + 4), (ends[1] + 1, ends[1] + 2), (ends[6] + 1, ends[7])]
+    assert tokens.record_ids("documents.test", ranges) == wanted
+    assert tokens.record_ids("documents.test", []) == []
+    assert tokens.record_ids("documents.test", [(len(ids), len(ids) + 5)]) == []
+    assert tokens.record_ids("documents.validation", [(5, 9)]) == []
+
+
+def test_every_token_of_a_pair_knows_its_record(tokenizer, tmp_path):
+    pairs = [
+        pair(t, t[:5], task="summarize", origin="s", weight=0.5 + i % 3)
+        for i, t in enumerate(TEXTS[:40])
+    ]
+    tokens, _ = packed_ids(tmp_path, tokenizer, [("train", p) for p in pairs])
+    ids, source_of = tokens.ids("pairs.train").tolist(), {p.id: p.source for p in pairs}
+    spans = tokens.spans("pairs.train").tolist()
+    for start, _, stop in spans:
+        (record,) = {record_of(tokens, "pairs.train", place) for place in range(start, stop)}
+        prompt = decoded(tokenizer, ids[start:stop])
+        assert prompt.startswith(f"{END}{source_of[record][:20]}")
+    (first, _, _), (_, _, last) = spans[2], spans[3]
+    both = [record_of(tokens, "pairs.train", place) for place in (first, last - 1)]
+    assert tokens.record_ids("pairs.train", [(first, last)]) == both
 
 
 def making(folder, **changes):

@@ -7,25 +7,27 @@ import time
 import warnings
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from conftest import SMALL_PARAMS
 
-from wordmill.errors import DataError, TryAgainError
+from wordmill.errors import DataError, ParamsError, TryAgainError
 from wordmill.models.building import new_model
 from wordmill.models.vocabulary import Vocabulary
+from wordmill.params.compute import ComputeParams
+from wordmill.params.length import Length
 from wordmill.params.model import ModelParams
 from wordmill.params.training import PretrainParams
 from wordmill.progress import nowhere
 from wordmill.tokens.batches import BlockBatches
 from wordmill.tokens.pair_batches import PackedPairBatches, PairBatches
 from wordmill.training.checkpoints import newest_checkpoint, step_of
-from wordmill.training.fit import fit
-from wordmill.training.module import lr_fraction
+from wordmill.training.fit import Data, Place, fit
+from wordmill.training.hardware import precision
 from wordmill.training.monitor import Monitor
+from wordmill.training.schedule import lr_fraction, num_steps
 
 VOCAB = 64
 GOLDEN = Path(__file__).parents[1] / "golden" / "decoder_losses.txt"
@@ -62,19 +64,33 @@ def recipe(**changes):
     return PretrainParams(**{**SMALL_PARAMS["pretrain"], "length": "24 steps", **changes})
 
 
-def train(model, scratch, *, params=None, batches=None, tracker=None, checkpoint_seconds=60.0):
+def train(
+    model,
+    scratch,
+    *,
+    params=None,
+    batches=None,
+    validation=None,
+    tracker=None,
+    checkpoint_seconds=60.0,
+    identity=None,
+    **known,
+):
     return fit(
         model,
         params or recipe(),
-        train=batches or blocks(),
-        validation=blocks(),
+        compute=ComputeParams(**SMALL_PARAMS["compute"]),
+        data=Data(train=batches or blocks(), validation=validation or blocks(), **known),
+        place=Place(
+            scratch=scratch,
+            identity=identity or {},
+            name="test",
+            tracker=tracker or Tracker(),
+            show=nowhere,
+            every_seconds=60,
+            checkpoint_seconds=checkpoint_seconds,
+        ),
         seed=5,
-        scratch=scratch,
-        name="test",
-        tracker=tracker or Tracker(),
-        show=nowhere,
-        every_seconds=60,
-        checkpoint_seconds=checkpoint_seconds,
     )
 
 
@@ -88,12 +104,39 @@ def assert_same(one, other):
         assert torch.equal(one[name], other[name]), name
 
 
-def test_the_schedule_warms_up_and_falls():
-    found = [lr_fraction(s, steps=100, warmup_steps=10, min_lr_fraction=0.1) for s in range(101)]
+def fractions(**changes):
+    params = recipe(warmup_steps=10, **changes)
+    return [lr_fraction(step, params, steps=100) for step in range(101)]
+
+
+def test_the_cosine_warms_up_and_falls():
+    found = fractions()
     assert found[0] == pytest.approx(0.1)
     assert found[9] == found[10] == 1
     assert found[55] == pytest.approx(0.55)
     assert found[100] == pytest.approx(0.1)
+
+
+def test_warmup_stable_decay_is_level_and_then_a_line():
+    found = fractions(schedule="wsd", decay_fraction=0.2)
+    assert found[9:81] == [1] * 72
+    assert found[90] == pytest.approx(0.55)
+    assert found[100] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("length", "steps"),
+    [("30 steps", 30), ("2 epochs", 60), ("0.5 epochs", 15), ("1k tokens", 16), ("960 tokens", 15)],
+)
+def test_length_is_counted_in_steps_tokens_or_epochs(length, steps):
+    batches = blocks()  # 1,920 tokens: 119 blocks of 16, 4 a step
+    assert batches.num_items == 119
+    assert num_steps(recipe(length=length), batches) == steps
+
+
+def test_a_warm_up_that_would_not_end_is_refused():
+    with pytest.raises(ParamsError, match="warmup_steps 4 must be below the 2 steps"):
+        num_steps(recipe(length="0.05 epochs"), blocks())
 
 
 def test_the_same_recipe_gives_the_same_weights(tmp_path):
@@ -134,18 +177,22 @@ def test_validation_and_metrics_are_reported_by_step(tmp_path):
     tracker = Tracker()
     curves = train(decoder(), tmp_path, tracker=tracker)
     assert [step for step, *_ in curves.training] == list(range(1, 25))
-    assert [step for step, _ in curves.validation] == [20]
+    assert [at.step for at in curves.validation] == [20, 24]  # the last step always
     logged = dict(tracker.logged)
-    assert set(logged[7]) == {"loss", "lr", "gradient_norm", "tokens_per_second"}
+    assert set(logged[7]) == {"loss", "lr", "gradient_norm", "tokens_per_second", "memory_gb"}
     curves.write(tmp_path)
     assert (tmp_path / "training.csv").read_text().count("\n") == 25
-    assert (tmp_path / "validation.csv").read_text().startswith("step,loss,perplexity\n20,")
+    assert (
+        (tmp_path / "validation.csv")
+        .read_text()
+        .startswith("step,loss,perplexity,bits_per_byte\n20,")
+    )
 
 
 def test_the_reported_learning_rate_is_the_schedules(tmp_path):
     curves = train(decoder(), tmp_path)
     for step, _, lr in curves.training:
-        wanted = lr_fraction(step - 1, steps=24, warmup_steps=4, min_lr_fraction=0.1)
+        wanted = lr_fraction(step - 1, recipe(), steps=24)
         assert lr == pytest.approx(0.01 * wanted)
 
 
@@ -243,20 +290,42 @@ def _newest_step(scratch: Path) -> int:
 def test_a_nan_loss_stops_the_run(tmp_path):
     model = decoder()
     torch.nn.init.constant_(model.lm_head.weight, math.nan)
-    with pytest.raises(DataError, match="step 1: the loss is nan; lower lr"):
-        train(model, tmp_path)
+    with pytest.raises(DataError, match="step 1: the loss is nan; lower lr") as caught:
+        train(model, tmp_path, records_of=lambda step: [f"record-{step}-{i}" for i in range(7)])
+    assert "(record-0-0, record-0-1, record-0-2, record-0-3, record-0-4 and 2 more)" in str(
+        caught.value
+    )
+    assert "last good checkpoint: none yet" in str(caught.value)
 
 
 def test_a_nan_gradient_stops_the_run_before_a_checkpoint_keeps_it(tmp_path):
     model = decoder()
     poison = Tracker(5, lambda: model.lm_head.weight.register_hook(lambda g: g * math.nan))
-    with pytest.raises(DataError, match="step 6: the gradient norm is nan"):
+    with pytest.raises(DataError, match="step 6: the gradient norm is nan") as caught:
         train(model, tmp_path, tracker=poison, checkpoint_seconds=0)
     newest = newest_checkpoint(tmp_path)
     assert newest is not None
     assert step_of(newest) == 5
+    assert str(newest) in str(caught.value)
     kept = torch.load(newest, weights_only=True)["state_dict"].values()
     assert all(bool(value.isfinite().all()) for value in kept)
+
+
+def _spoil(model):
+    with torch.no_grad():
+        model.lm_head.weight.copy_(-20 * model.lm_head.weight)
+
+
+def test_a_loss_that_jumps_stops_the_run(tmp_path):
+    params = recipe(length="60 steps", max_loss_rise=3.0)
+    model = decoder()
+    spoiled = Tracker(40, lambda: _spoil(model))
+    with pytest.raises(DataError, match=r"step 41: the loss is .* the median of the 40 before it"):
+        train(model, tmp_path, params=params, tracker=spoiled)
+    model = decoder()
+    spoiled = Tracker(40, lambda: _spoil(model))
+    allowed = params.model_copy(update={"max_loss_rise": None})
+    train(model, tmp_path / "allowed", params=allowed, tracker=spoiled)
 
 
 def checkpoints_of(scratch):
@@ -284,14 +353,150 @@ def test_half_written_checkpoints_are_not_seen(tmp_path):
     assert newest_checkpoint(tmp_path) is None
 
 
-def test_bf16_is_chosen_only_where_the_hardware_has_it(monkeypatch):
-    from wordmill.training import fit as module
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_parts_of_a_step_add_up_to_it(tmp_path, accumulate):
+    """Prompts are of different lengths, so the parts have different numbers of labels."""
+    draw = np.random.default_rng(0)
+    lengths = draw.integers(4, 12, 40)
+    stops = np.cumsum(lengths)
+    spans = np.stack([stops - lengths, stops - draw.integers(1, 4, 40), stops], axis=1)
+    ids = draw.integers(2, VOCAB, stops[-1]).astype(np.uint16)
+    pairs = PairBatches(ids, spans, pad_id=1, batch_size=8, seed=0)
+    whole = train(decoder(), tmp_path / "whole", params=recipe(batch_size=8), batches=pairs)
+    params = recipe(batch_size=8, accumulate_batches=accumulate)
+    parts = train(decoder(), tmp_path / "parts", params=params, batches=pairs)
+    losses = [[loss for _, loss, _ in curves.training] for curves in (whole, parts)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
-    params = SimpleNamespace(precision="auto")
-    assert module._precision(params) == "32-true"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert module._precision(params) == "bf16-mixed"
+
+def test_a_run_in_parts_resumes_at_any_step(tmp_path):
+    params = recipe(length="8 steps", accumulate_batches=2, dropout=0.1)
+    straight = decoder()
+    train(straight, tmp_path / "straight", params=params)
+    for at_step in range(2, 9):
+        cut = tmp_path / str(at_step)
+        with pytest.raises(KeyboardInterrupt):
+            tracker = Tracker(at_step, interrupt)
+            train(decoder(), cut, params=params, tracker=tracker, checkpoint_seconds=0)
+        resumed = decoder(seed=1)
+        train(resumed, cut, params=params)
+        assert_same(weights(straight), weights(resumed))
+
+
+def test_a_step_that_cannot_be_dealt_out_is_refused(tmp_path):
+    with pytest.raises(ParamsError, match="batch_size 4 must be a multiple of 3"):
+        train(decoder(), tmp_path, params=recipe(accumulate_batches=3))
+
+
+def test_labels_are_smoothed_in_training_and_not_in_validation(tmp_path):
+    plain = train(decoder(), tmp_path / "plain", params=recipe(lr=1e-9))
+    smooth = train(decoder(), tmp_path / "smooth", params=recipe(lr=1e-9, label_smoothing=0.3))
+    assert plain.training[0][1] != pytest.approx(smooth.training[0][1], rel=1e-6)
+    assert plain.validation[0].loss == pytest.approx(smooth.validation[0].loss, rel=1e-6)
+
+
+def test_the_best_weights_are_kept_and_patience_ends_the_run(tmp_path):
+    """A text learned by heart: the validation loss of another text rises soon."""
+    text = np.random.default_rng(0).integers(2, VOCAB, 65).astype(np.uint16)
+    batch = BlockBatches(text, block_tokens=16, batch_size=4, seed=0)
+    other = np.random.default_rng(1).integers(2, VOCAB, 257).astype(np.uint16)
+    held_out = BlockBatches(other, block_tokens=16, batch_size=4, seed=0)
+    params = recipe(length="400 steps", lr=0.02, validation_every_steps=10, patience_validations=2)
+    model = decoder()
+    curves = train(model, tmp_path / "a", params=params, batches=batch, validation=held_out)
+    best = curves.best
+    assert best is not None
+    assert curves.validation[-1].step == best.step + 20 < 400
+    assert curves.training[-1][0] == best.step + 20
+
+    same = params.model_copy(update={"lr": 1e-12, "length": Length(10, "steps")})
+    again = train(model, tmp_path / "b", params=same, batches=batch, validation=held_out)
+    assert again.validation[0].loss == pytest.approx(best.loss, rel=1e-6)
+
+    last = decoder()
+    params = params.model_copy(update={"keeps": "last"})
+    train(last, tmp_path / "c", params=params, batches=batch, validation=held_out)
+    assert not torch.equal(last.lm_head.weight, model.lm_head.weight)
+
+
+@pytest.mark.parametrize("at_step", [5, 15, 20, 25])
+def test_a_run_with_patience_resumes_to_the_same_end(tmp_path, at_step):
+    text = np.random.default_rng(0).integers(2, VOCAB, 65).astype(np.uint16)
+    batch = BlockBatches(text, block_tokens=16, batch_size=4, seed=0)
+    other = np.random.default_rng(1).integers(2, VOCAB, 257).astype(np.uint16)
+    held_out = BlockBatches(other, block_tokens=16, batch_size=4, seed=0)
+    params = recipe(length="400 steps", lr=0.02, validation_every_steps=10, patience_validations=2)
+    common = {"params": params, "batches": batch, "validation": held_out}
+    straight, resumed = decoder(), decoder()
+    wanted = train(straight, tmp_path / "straight", **common)
+    assert wanted.training[-1][0] > at_step
+    with pytest.raises(KeyboardInterrupt):
+        tracker = Tracker(at_step, interrupt)
+        train(decoder(), tmp_path / "cut", tracker=tracker, checkpoint_seconds=0, **common)
+    curves = train(resumed, tmp_path / "cut", **common)
+    assert curves.validation == wanted.validation
+    assert_same(weights(straight), weights(resumed))
+
+
+def test_a_finished_run_is_taken_up_and_not_trained_further(tmp_path):
+    one, other = decoder(), decoder(seed=1)
+    wanted = train(one, tmp_path)
+    tracker = Tracker()
+    assert train(other, tmp_path, tracker=tracker).validation == wanted.validation
+    assert tracker.logged == []
+    assert_same(weights(one), weights(other))
+
+
+def test_a_checkpoint_of_something_else_is_refused_with_the_reason(tmp_path):
+    mine = {"params": "a", "data": "b", "tokenizer": "c"}
+    with pytest.raises(KeyboardInterrupt):
+        tracker = Tracker(9, interrupt)
+        train(decoder(), tmp_path, tracker=tracker, checkpoint_seconds=0, identity=mine)
+    for name in mine:
+        with pytest.raises(DataError, match=rf"made with other {name} and is not taken up"):
+            train(decoder(), tmp_path, identity={**mine, name: "x"})
+    train(decoder(), tmp_path, identity=mine)
+
+
+def test_dropout_is_of_training_alone(tmp_path):
+    losses = [
+        train(decoder(), tmp_path / str(rate), params=recipe(dropout=rate)).training[0][1]
+        for rate in (0.0, 0.5)
+    ]
+    assert losses[0] != losses[1]
+    model = decoder()
+    train(model, tmp_path / "model", params=recipe(dropout=0.5))
+    ids = torch.arange(2, 20)[None]
+    with torch.no_grad():
+        assert torch.equal(model.train()(ids).logits, model.eval()(ids).logits)
+
+
+def test_gradient_checkpointing_changes_no_loss(tmp_path):
+    params = recipe(dropout=0.2)
+    plain = train(decoder(), tmp_path / "plain", params=params)
+    saving = params.model_copy(update={"is_gradient_checkpointed": True})
+    saved = train(decoder(), tmp_path / "saved", params=saving)
+    losses = [[loss for _, loss, _ in curves.training] for curves in (plain, saved)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_mixed_precision_trains_to_about_the_same_loss(tmp_path):
+    losses = [
+        train(decoder(), tmp_path / str(name), params=recipe(precision=name)).training[-1][1]
+        for name in (32, "bf16-mixed")
+    ]
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_bf16_is_chosen_only_where_the_hardware_has_it(monkeypatch):
+    assert precision(recipe(), is_on_gpu=False) == "32-true"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    assert precision(recipe(), is_on_gpu=True) == "bf16-mixed"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    assert precision(recipe(), is_on_gpu=True) == "32-true"
+    assert precision(recipe(precision=32), is_on_gpu=True) == "32-true"
+    with pytest.raises(ParamsError, match="'16-mixed' needs a GPU"):
+        precision(recipe(precision="16-mixed"), is_on_gpu=False)
 
 
 def test_the_library_of_training_warns_of_nothing(tmp_path):

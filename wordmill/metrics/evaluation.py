@@ -14,15 +14,17 @@ from wordmill.metrics.likelihood import HeldOut, likelihood_scores, model_nll, n
 from wordmill.metrics.overlap import overlap_scores
 from wordmill.models.lead import first_sentence
 from wordmill.models.ngram import KneserNey
+from wordmill.models.ngram_model import NgramModel
 from wordmill.progress import Progress, Show
 from wordmill.tokens.prompts import Request
 from wordmill.tokens.tokenizer import encode_batch, end_id, fingerprint, num_ids
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     from wordmill.data.records import Document, Pair
     from wordmill.metrics.score import Score
+    from wordmill.models.folder import Model
     from wordmill.params.evaluate import EvaluateParams
     from wordmill.tokens.store import Ids
 
@@ -35,31 +37,33 @@ class Comparison:
     """What is held out, what the systems are, and how they are scored.
 
     Args:
-        models: transformers models by the name of their system.
+        models: by the name of their system.
         tokenizer: of all of them.
         training_ids: running text that the n-gram models learn from.
         documents: held out from training.
         pairs: held out from training.
         params: the `evaluate` section.
         max_source_tokens: where a source is cut, as in training.
+        context_tokens: the longest sequence that the models take.
         seed: of the resampling.
         show: takes progress lines.
         every_seconds: time between two of them.
     """
 
-    models: dict[str, PreTrainedModel]
+    models: dict[str, Model]
     tokenizer: PreTrainedTokenizerFast
     training_ids: Ids
     documents: list[Document]
     pairs: list[Pair]
     params: EvaluateParams
     max_source_tokens: int
+    context_tokens: int
     seed: int
     show: Show
     every_seconds: float
 
     def document_scores(self) -> Scores:
-        """Perplexity and bits per byte of the unigram, n-gram and Transformer models."""
+        """Perplexity and bits per byte of the unigram and n-gram baselines and of the models."""
         held_out = self._held_out()
         end_id, vocab_size = held_out.end_id, num_ids(self.tokenizer)
         training_ids = np.asarray(self.training_ids, dtype=np.int64)
@@ -128,11 +132,11 @@ class Comparison:
         ids = encode_batch(self.tokenizer, texts)
         return HeldOut(ids, num_bytes, end_id(self.tokenizer))
 
-    def _model_scores(
-        self, name: str, model: PreTrainedModel, held_out: HeldOut
-    ) -> dict[str, Score]:
-        context_tokens = int(model.config.max_position_embeddings)
-        stride_tokens = self.params.stride_tokens
+    def _model_scores(self, name: str, model: Model, held_out: HeldOut) -> dict[str, Score]:
+        if isinstance(model, NgramModel):
+            nll = ngram_nll(model.estimate, held_out)
+            return self._likelihood(nll, held_out, f"order:{model.order}")
+        context_tokens, stride_tokens = self.context_tokens, self.params.stride_tokens
         with self._progress(f"{name}: documents", None, "window") as progress:
             nll = model_nll(
                 model,

@@ -1,7 +1,8 @@
 """How probable held-out documents are under a model: perplexity and bits per byte.
 
 Every system scores the same events: each token of a document and the end token after it,
-given what stands before it in that document. Sums are float64.
+given what stands before it in that document. An encoder-decoder reads what stands before the
+first of a window's events and says the rest, from left to right. Sums are float64.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from wordmill.metrics.score import Floats, Score, bootstrap_ratios, interval
-from wordmill.models.ngram import KneserNey
+from wordmill.models.encoder_decoder import decoder_start_id
+from wordmill.models.ngram import Ints, KneserNey
 from wordmill.progress import Progress
 from wordmill.tokens.batches import IGNORED
 from wordmill.tokens.store import running_text
@@ -74,9 +76,10 @@ def model_nll(
     )
     windows.sort(key=lambda window: window.begin - window.end)  # longest first
     nll = np.zeros(len(held_out.ids))
+    inputs_of = _continued if model.config.is_encoder_decoder else _going_on
     for start in range(0, len(windows), batch_size):
         chosen = windows[start : start + batch_size]
-        losses = _window_losses(model, held_out, chosen)
+        losses = _window_losses(model, *inputs_of(model, held_out, chosen))
         np.add.at(nll, [window.document for window in chosen], losses)
         progress.advance(len(chosen))
     return nll
@@ -119,16 +122,48 @@ def _windows(
             begin, scored = begin + stride_tokens, end
 
 
-def _window_losses(model: PreTrainedModel, held_out: HeldOut, windows: list[_Window]) -> Floats:
+def _going_on(
+    model: PreTrainedModel, held_out: HeldOut, windows: list[_Window]
+) -> tuple[dict[str, Ints], Ints]:
+    """What a causal model is given, and the labels: (B, T) each."""
     longest = max(window.end - window.begin for window in windows)
     input_ids = np.full((len(windows), longest), held_out.end_id)  # (B, T)
     labels = np.full((len(windows), longest), IGNORED)  # (B, T)
     for row, (number, begin, first_scored, end) in enumerate(windows):
-        text = [held_out.end_id, *held_out.ids[number], held_out.end_id]
+        text = _ended(held_out, number)
         input_ids[row, : end - begin] = text[begin:end]
         labels[row, first_scored - begin : end - begin] = text[first_scored + 1 : end + 1]
+    return {"input_ids": input_ids}, labels
+
+
+def _continued(
+    model: PreTrainedModel, held_out: HeldOut, windows: list[_Window]
+) -> tuple[dict[str, Ints], Ints]:
+    """What an encoder-decoder is given, (B, T) and (B, U), and the labels, (B, U)."""
+    num_read = max(window.first_scored + 1 - window.begin for window in windows)
+    num_said = max(window.end - window.first_scored for window in windows)
+    input_ids = np.full((len(windows), num_read), held_out.end_id)  # (B, T)
+    is_token = np.zeros((len(windows), num_read), dtype=np.int64)  # (B, T)
+    given = np.full((len(windows), num_said), decoder_start_id(model))  # (B, U)
+    labels = np.full((len(windows), num_said), IGNORED)  # (B, U)
+    for row, (number, begin, first_scored, end) in enumerate(windows):
+        text = _ended(held_out, number)
+        input_ids[row, : first_scored + 1 - begin] = text[begin : first_scored + 1]
+        is_token[row, : first_scored + 1 - begin] = 1
+        given[row, 1 : end - first_scored] = text[first_scored + 1 : end]
+        labels[row, : end - first_scored] = text[first_scored + 1 : end + 1]
+    inputs = {"input_ids": input_ids, "attention_mask": is_token, "decoder_input_ids": given}
+    return inputs, labels
+
+
+def _ended(held_out: HeldOut, number: int) -> list[int]:
+    return [held_out.end_id, *held_out.ids[number], held_out.end_id]
+
+
+def _window_losses(model: PreTrainedModel, inputs: dict[str, Ints], labels: Ints) -> Floats:
     device = model.device
-    logits = model(input_ids=torch.from_numpy(input_ids).to(device), use_cache=False).logits
+    tensors = {name: torch.from_numpy(values).to(device) for name, values in inputs.items()}
+    logits = model(**tensors, use_cache=False).logits
     losses = F.cross_entropy(
         logits.float().transpose(1, 2),  # (B, V, T)
         torch.from_numpy(labels).to(device),

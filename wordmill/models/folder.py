@@ -4,31 +4,41 @@ import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 from transformers.utils import logging
 
 from wordmill.errors import DataError, OutputError
+from wordmill.models.lstm import LstmConfig, LstmForConditionalGeneration
+from wordmill.models.ngram_model import NgramModel, is_ngram
+
+Model = PreTrainedModel | NgramModel
 
 _WEIGHTS = "model.safetensors"
 
 
-def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Write config.json, model.safetensors, generation_config.json and the tokenizer's files.
+def save_model(folder: Path, model: Model, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Write config.json, model.safetensors and the tokenizer's files.
+
+    Of a transformers model also generation_config.json.
 
     Raises:
         OutputError: the disk is full.
     """
     try:
         with _no_bar():
-            model.save_pretrained(folder)
+            (model.save if isinstance(model, NgramModel) else model.save_pretrained)(folder)
     except SafetensorError as error:
         raise OutputError(f"{folder}: can't be written: {error}") from None
     tokenizer.save_pretrained(folder)
@@ -41,20 +51,24 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         DataError: the folder has no tokenizer that can be loaded.
     """
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        # An empty config: the tokenizer's own files say all, whatever the model beside it is.
+        config = PreTrainedConfig()
+        return AutoTokenizer.from_pretrained(folder, config=config, local_files_only=True)
     except (OSError, ValueError) as error:
         raise _cannot_load(folder, "tokenizer", error) from None
 
 
-def load_model(folder: Path) -> PreTrainedModel:
+def load_model(folder: Path) -> Model:
     """Load the model of a folder, from safetensors alone, ready to generate.
 
     Raises:
         DataError: the folder has no model that can be loaded.
     """
     try:
+        if is_ngram(folder):
+            return NgramModel.load(folder)
         with _no_bar():
-            model = AutoModelForCausalLM.from_pretrained(
+            model = _class_of(folder).from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
             )
     except (OSError, ValueError, SafetensorError) as error:
@@ -65,6 +79,15 @@ def load_model(folder: Path) -> PreTrainedModel:
 def weights_digest(folder: Path) -> str:
     """SHA-256 of a folder's weights: safetensors does not notice a flipped bit."""
     return hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
+
+
+def _class_of(folder: Path) -> Any:
+    """The class that loads a folder's model, by its config.json."""
+    values, _rest = PreTrainedConfig.get_config_dict(folder, local_files_only=True)
+    if values.get("model_type") == LstmConfig.model_type:
+        return LstmForConditionalGeneration
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
 
 
 @contextmanager

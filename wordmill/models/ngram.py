@@ -1,20 +1,24 @@
 """Interpolated modified Kneser-Ney: the n-gram model that neural ones are held against.
 
-Chen and Goodman 1999, https://doi.org/10.1006/csla.1999.0128. Exact and vectorized: the
-n-grams of order m are a sorted array of keys (number of the context of order m - 1, token), so
-a lookup is one binary search for all positions at once. An order of 5 trained on 500,000 tokens
-in 0.4 s.
+Chen and Goodman 1999, https://doi.org/10.1006/csla.1999.0128. Exact and vectorized over the
+arrays of wordmill/models/ngram_counts.py. An order of 5 trained on 500,000 tokens in 0.4 s.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from wordmill.models.ngram_counts import UNKNOWN, Counts, Ints, count_ngrams, numbers_of, reach
+from wordmill.tokens.rows import places
 
-_UNKNOWN = -1
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Floats = NDArray[np.float64]
+
 # What KenLM falls back to where too few counts occur to estimate the discounts.
 _FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 
@@ -23,8 +27,7 @@ class _Level(NamedTuple):
     """The n-grams of one order."""
 
     keys: Ints
-    """context number * V + token, sorted; an n-gram's number is its place here. Empty for
-    order 1, where the number is the token."""
+    """As in `Counts`."""
     discounted: Floats
     """(count - discount) / count of the context, by n-gram number."""
     backoff: Floats
@@ -45,19 +48,27 @@ class KneserNey:
     """
 
     def __init__(self, ids: Ints, *, order: int, vocab_size: int, end_id: int) -> None:
+        counts = count_ngrams(ids, order=order, vocab_size=vocab_size, end_id=end_id)
+        self._set(counts, vocab_size=vocab_size, end_id=end_id)
+
+    @classmethod
+    def from_counts(cls, counts: Iterable[Counts], *, vocab_size: int, end_id: int) -> KneserNey:
+        """The model of n-grams that were counted before, order 1 first."""
+        model = cls.__new__(cls)
+        model._set(counts, vocab_size=vocab_size, end_id=end_id)
+        return model
+
+    def _set(self, counts: Iterable[Counts], *, vocab_size: int, end_id: int) -> None:
+        self.counts = list(counts)
         self._vocab_size, self._end_id = vocab_size, end_id
         self._levels: list[_Level] = []
-        reach = self._reach(ids)
-        keys, numbers, num_contexts, size = np.empty(0, dtype=np.int64), ids, 1, vocab_size
-        for m in range(1, order + 1):
-            count = np.bincount(numbers[reach >= m], minlength=size)
-            longer_keys, longer_numbers, places = self._extended(ids, numbers, reach > m)
-            if m < order:  # how many different tokens stand before it, where any can
-                preceded = np.bincount(numbers[places], minlength=size)
-                count = np.where(preceded > 0, preceded, count)
+        num_contexts = 1
+        for m, (keys, times) in enumerate(self.counts, start=1):
             contexts = keys // vocab_size if m > 1 else np.zeros(vocab_size, dtype=np.int64)
-            self._levels.append(_level(keys, contexts, count, num_contexts))
-            keys, numbers, num_contexts, size = longer_keys, longer_numbers, size, len(longer_keys)
+            self._levels.append(_level(keys, contexts, times, num_contexts))
+            num_contexts = len(times)
+        lowest = self._levels[0]
+        self._unigram = lowest.discounted + lowest.backoff[0] / vocab_size  # (V,)
 
     def log_probabilities(self, ids: Ints) -> Floats:
         """Natural log-probability of each token after the first, shape (tokens - 1,).
@@ -65,37 +76,69 @@ class KneserNey:
         Args:
             ids: running text as in training, shape (tokens,), opened by `end_id`.
         """
-        reach = self._reach(ids)
-        numbers, lowest = ids, self._levels[0]
-        probability = lowest.discounted[ids] + lowest.backoff[0] / self._vocab_size
+        allowed = reach(ids, end_id=self._end_id)
+        numbers, probability = ids, self._unigram[ids]
         for m, level in enumerate(self._levels[1:], start=2):
-            context = np.concatenate(([_UNKNOWN], numbers[:-1]))
-            context[reach < m] = _UNKNOWN
-            numbers = _lookup(level.keys, context * self._vocab_size + ids, context >= 0)
-            mixed = level.backoff[context] * probability
-            mixed += np.where(numbers >= 0, level.discounted[numbers], 0.0)
-            probability = np.where(context >= 0, mixed, probability)
+            context = np.concatenate(([UNKNOWN], numbers[:-1]))
+            context[allowed < m] = UNKNOWN
+            numbers = numbers_of(level.keys, context * self._vocab_size + ids, context >= 0)
+            known, seen = np.flatnonzero(context >= 0), np.flatnonzero(numbers >= 0)
+            probability[known] *= level.backoff[context[known]]
+            probability[seen] += level.discounted[numbers[seen]]
         return np.log(probability[1:])
 
-    def _reach(self, ids: Ints) -> Ints:
-        """The longest n-gram that may end at each place; 0 at the first, never predicted."""
-        places = np.arange(len(ids))
-        ends = np.where(ids == self._end_id, places, 0)
-        last_end_before = np.concatenate(([0], np.maximum.accumulate(ends)[:-1]))
-        reach = places - last_end_before + 1
-        reach[0] = 0
-        return reach
+    def contexts(self, texts: Sequence[Sequence[int]]) -> Ints:
+        """What the model sees of texts that go on, shape (B, order - 1).
 
-    def _extended(
-        self, ids: Ints, numbers: Ints, is_reached: NDArray[np.bool_]
-    ) -> tuple[Ints, Ints, Ints]:
-        """The n-grams one token longer: keys, number at each place, a place of each."""
-        places = np.flatnonzero(is_reached)
-        keys = numbers[places - 1] * self._vocab_size + ids[places]
-        unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        longer = np.full(len(ids), _UNKNOWN)
-        longer[places] = inverse
-        return unique, longer, places[first]
+        Column m - 1 has the number of the m-gram that the text ends with, `UNKNOWN` where there
+        is none in its document.
+
+        Args:
+            texts: token ids, each text opened by `end_id`.
+        """
+        length = len(self._levels) - 1
+        found = np.full((len(texts), length), UNKNOWN)
+        for back in range(length, 0, -1):
+            last = [text[-back] if back <= len(text) else self._end_id for text in texts]
+            found = self.moved(found, np.array(last, dtype=np.int64))
+        return found
+
+    def moved(self, contexts: Ints, tokens: Ints) -> Ints:
+        """The contexts after one more token each; an end token forgets what stood before it.
+
+        Args:
+            contexts: shape (B, order - 1).
+            tokens: shape (B,).
+        """
+        found = np.full_like(contexts, UNKNOWN)
+        is_same_document = tokens != self._end_id
+        for m in range(1, contexts.shape[1] + 1):
+            if m == 1:
+                found[:, 0] = tokens
+                continue
+            before = contexts[:, m - 2]
+            wanted = before * self._vocab_size + tokens
+            is_possible = is_same_document & (before >= 0)
+            found[:, m - 1] = numbers_of(self._levels[m - 1].keys, wanted, is_possible)
+        return found
+
+    def next_log_probabilities(self, contexts: Ints) -> Floats:
+        """Natural log-probability of every token that may come next, shape (B, V).
+
+        Args:
+            contexts: shape (B, order - 1).
+        """
+        probability = np.repeat(self._unigram[None], len(contexts), axis=0)  # (B, V)
+        for level, context in zip(self._levels[1:], contexts.T, strict=True):
+            rows = np.flatnonzero(context >= 0)
+            context = context[rows]
+            probability[rows] *= level.backoff[context, None]
+            edges = np.stack([context, context + 1]) * self._vocab_size
+            starts, stops = np.searchsorted(level.keys, edges)
+            followers = places(starts, stops - starts)
+            tokens = level.keys[followers] % self._vocab_size
+            probability[np.repeat(rows, stops - starts), tokens] += level.discounted[followers]
+        return np.log(probability)
 
 
 def _level(keys: Ints, contexts: Ints, count: Ints, num_contexts: int) -> _Level:
@@ -103,7 +146,7 @@ def _level(keys: Ints, contexts: Ints, count: Ints, num_contexts: int) -> _Level
     total = np.bincount(contexts, weights=count, minlength=num_contexts)
     left = np.bincount(contexts, weights=discount, minlength=num_contexts)
     # A context that nothing followed leaves everything to the lower order.
-    backoff = np.divide(left, total, out=np.ones_like(left), where=total > 0)
+    backoff = np.divide(left, total, out=np.ones(num_contexts), where=total > 0)
     return _Level(keys, (count - discount) / np.maximum(total, 1)[contexts], backoff)
 
 
@@ -115,10 +158,3 @@ def _discounts(count: Ints) -> tuple[float, float, float]:
     share = n1 / (n1 + 2 * n2)
     found = (1 - 2 * share * n2 / n1, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3)
     return found if all(0 < d <= k for k, d in enumerate(found, 1)) else _FALLBACK_DISCOUNTS
-
-
-def _lookup(keys: Ints, wanted: Ints, is_possible: NDArray[np.bool_]) -> Ints:
-    if len(keys) == 0:
-        return np.full(len(wanted), _UNKNOWN)
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(is_possible & (keys[place] == wanted), place, _UNKNOWN)

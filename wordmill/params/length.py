@@ -15,11 +15,11 @@ _ALLOWED = "allowed: a number and a unit, as in '750 steps', '20M tokens', '3 ep
 class Length(NamedTuple):
     """A number of optimizer steps, of tokens trained on, or of passes over the data."""
 
-    count: float
+    number: float
     unit: Unit
 
     def __str__(self) -> str:
-        return f"{self.count:g} {self.unit}"
+        return f"{self.number:.12g} {self.unit}"
 
 
 def _parsed(value: object) -> Length:

@@ -78,7 +78,9 @@ class LstmParams(Section):
     @model_validator(mode="after")
     def _halves(self) -> "LstmParams":
         if self.hidden_size % 2:
-            raise ValueError(f"hidden_size {self.hidden_size} must be even: two directions share it")
+            raise ValueError(
+                f"hidden_size {self.hidden_size} must be even: two directions share it"
+            )
         return self
 
 

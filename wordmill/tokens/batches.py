@@ -1,14 +1,15 @@
 """Which sequences a training step sees: a function of (seed, step) and nothing else.
 
 No state is carried from step to step, so a run resumed at any step sees what an undisturbed
-one would. Every item (a block, a pair, a sequence of pairs) is seen once before any is seen
-again. Pairs are in wordmill/tokens/pair_batches.py.
+one would. Every item (a block, a pair, a row of pairs) is seen once before any is seen again.
+Pairs are in wordmill/tokens/pair_batches.py and seq2seq_batches.py, corrupted blocks in
+denoising.py.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wordmill.errors import DataError
+from wordmill.tokens.rows import Ints
 from wordmill.tokens.store import Ids
 
 IGNORED = -100
@@ -39,43 +41,91 @@ class Batch(TypedDict):
     """(B, U), what the decoder of an encoder-decoder is given: the labels one place later."""
 
 
+class Items(NamedTuple):
+    """What a batch is made of."""
+
+    numbers: Ints
+    """Shape (B,)."""
+    visits: Ints
+    """How often each was seen before, (B,): the epoch that it is drawn in, counted from 0."""
+
+    def part(self, part: int, num_parts: int) -> "Items":
+        """Each `num_parts`-th of them, from number `part` on."""
+        return Items(self.numbers[part::num_parts], self.visits[part::num_parts])
+
+
 class Batches(ABC):
     """Training batches by step, validation batches in order."""
 
-    def __init__(self, num_items: int, *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, num_items: int, *, batch_size: int, seed: int, mean_item_tokens: float
+    ) -> None:
         self.batch_size = batch_size
         self._num_items = num_items
+        self._mean_item_tokens = mean_item_tokens
         self._seed = seed
         self._order_of_epoch = lru_cache(maxsize=2)(self._shuffled)
+
+    @property
+    def num_items(self) -> int:
+        """Sequences that an epoch has."""
+        return self._num_items
+
+    @property
+    def mean_item_tokens(self) -> float:
+        """Tokens that a sequence is trained on, the mean over all."""
+        return self._mean_item_tokens
 
     def at(self, step: int) -> Batch:
         """The batch of training step `step`, counted from 0."""
         return self._make(self._items_of_step(step))
 
+    def parts(self, step: int, num_parts: int) -> list[Batch]:
+        """The sequences of a step dealt out, for devices and for accumulation.
+
+        Args:
+            step: counted from 0.
+            num_parts: at most the batch size.
+        """
+        items = self._items_of_step(step)
+        return [self._make(items.part(part, num_parts)) for part in range(num_parts)]
+
     def in_order(self) -> Iterator[Batch]:
         """Every item once, for validation; the last batch may be smaller."""
-        for start in range(0, self._num_items, self.batch_size):
-            stop = min(start + self.batch_size, self._num_items)
-            yield self._make(np.arange(start, stop))
+        return self.validation(0, 1)
 
-    def _items_of_step(self, step: int) -> NDArray[np.int64]:
+    def validation(self, part: int, num_parts: int) -> Iterator[Batch]:
+        """Each `num_parts`-th batch of `in_order`, from number `part` on."""
+        size = self.batch_size
+        for start in range(part * size, self._num_items, num_parts * size):
+            numbers = np.arange(start, min(start + size, self._num_items))
+            yield self._make(Items(numbers, np.zeros_like(numbers)))
+
+    def records_of_step(self, step: int) -> list[tuple[int, int]]:
+        """Where the tokens of a step lie in the token file: (start, stop) of each stretch."""
+        return self._stretches(self._items_of_step(step).numbers)
+
+    def _items_of_step(self, step: int) -> Items:
         return self._items_at(step * self.batch_size, (step + 1) * self.batch_size)
 
-    def _items_at(self, start: int, stop: int) -> NDArray[np.int64]:
+    def _items_at(self, start: int, stop: int) -> Items:
         """The items at places start..stop of the endless order, an epoch after another."""
         places = np.arange(start, stop)
         epochs, within = np.divmod(places, self._num_items)
-        items = np.empty_like(places)
+        numbers = np.empty_like(places)
         for epoch in np.unique(epochs):
             chosen = epochs == epoch
-            items[chosen] = self._order_of_epoch(int(epoch))[within[chosen]]
-        return items
+            numbers[chosen] = self._order_of_epoch(int(epoch))[within[chosen]]
+        return Items(numbers, epochs)
 
-    def _shuffled(self, epoch: int) -> NDArray[np.int64]:
+    def _shuffled(self, epoch: int) -> Ints:
         return np.random.default_rng([self._seed, epoch]).permutation(self._num_items)
 
     @abstractmethod
-    def _make(self, items: NDArray[np.int64]) -> Batch: ...
+    def _make(self, items: Items) -> Batch: ...
+
+    @abstractmethod
+    def _stretches(self, numbers: Ints) -> list[tuple[int, int]]: ...
 
 
 class BlockBatches(Batches):
@@ -107,7 +157,10 @@ class BlockBatches(Batches):
                 f"the text has {len(ids)} tokens, less than one block of {block_tokens + 1};"
                 " give more text or lower model.context_tokens"
             )
-        super().__init__(num_blocks, batch_size=batch_size, seed=seed)
+        super().__init__(
+            num_blocks, batch_size=batch_size, seed=seed, mean_item_tokens=block_tokens
+        )
+        self._block_tokens = block_tokens
         # A view whose row i is block i with the token after it. Taking rows copies whole
         # blocks: 2.5 times as fast as an index for each token.
         self._blocks = as_strided(
@@ -118,8 +171,8 @@ class BlockBatches(Batches):
         )
         self._end_id = end_id
 
-    def _make(self, items: NDArray[np.int64]) -> Batch:
-        ids = self._blocks[items].astype(np.int64)  # (B, T + 1)
+    def _make(self, items: Items) -> Batch:
+        ids = self._blocks[items.numbers].astype(np.int64)  # (B, T + 1)
         block = torch.from_numpy(ids)
         batch: Batch = {"input_ids": block[:, :-1], "labels": block[:, 1:]}
         if self._end_id is not None:
@@ -127,8 +180,17 @@ class BlockBatches(Batches):
             batch["position_ids"] = torch.from_numpy(positions)
         return batch
 
+    def _stretches(self, numbers: Ints) -> list[tuple[int, int]]:
+        # With the token after the block: it is a label.
+        return block_stretches(numbers, every=self._block_tokens, length=self._block_tokens + 1)
 
-def _since_last(is_start: NDArray[np.bool_]) -> NDArray[np.int64]:
+
+def block_stretches(numbers: Ints, *, every: int, length: int) -> list[tuple[int, int]]:
+    """(start, stop) of blocks of `length` tokens, of which one starts `every` so many."""
+    return [(start, start + length) for start in (numbers * every).tolist()]
+
+
+def _since_last(is_start: NDArray[np.bool_]) -> Ints:
     """How far each place is from the last start at or before it in its row, (B, T)."""
     places = np.arange(is_start.shape[1])
     return places - np.maximum.accumulate(np.where(is_start, places, 0), axis=1)

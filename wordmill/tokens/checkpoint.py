@@ -4,12 +4,9 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from wordmill.errors import DataError, ParamsError, TryAgainError
+from wordmill.errors import ParamsError
 from wordmill.params.tokenize import TokenizeParams
-
-# What the chain of causes holds where the hub was not reached, and where it said no.
-_AWAY = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectionError", "TimeoutException"}
-_ANSWERED = {"RepositoryNotFoundError", "RevisionNotFoundError", "RemoteEntryNotFoundError"}
+from wordmill.tokens.hub import load_errors_named
 
 
 def from_checkpoint(params: TokenizeParams, *, context_tokens: int) -> PreTrainedTokenizerFast:
@@ -51,7 +48,7 @@ def from_checkpoint(params: TokenizeParams, *, context_tokens: int) -> PreTraine
 
 
 def _loaded(name: str, revision: str | None) -> object:
-    try:
+    with load_errors_named(name, "tokenizer"):
         return AutoTokenizer.from_pretrained(
             name,
             revision=revision or "main",
@@ -59,21 +56,3 @@ def _loaded(name: str, revision: str | None) -> object:
             trust_remote_code=False,
             split_special_tokens=True,
         )
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        causes = _causes(error)
-        reason = str(error).partition("\n")[0]
-        if causes & _AWAY and not causes & _ANSWERED:
-            raise TryAgainError(f"tokenize.checkpoint: {name}: {reason}") from None
-        raise DataError(
-            f"tokenize.checkpoint: {name} is no folder with a tokenizer here, and can't be loaded"
-            f" from the hub: {reason}"
-        ) from None
-
-
-def _causes(error: BaseException | None) -> set[str]:
-    """The names of the classes of an error and of all that led to it."""
-    found: set[str] = set()
-    while error is not None:
-        found |= {kind.__name__ for kind in type(error).__mro__}
-        error = error.__cause__ or error.__context__
-    return found

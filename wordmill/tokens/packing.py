@@ -115,6 +115,7 @@ class _Packer:
             for batch, rows in self._made(self._document_rows, Document, split):
                 texts = batch.table["text"]
                 writer.add(rows.ids)
+                writer.add_record_ids(batch.table["id"].to_pylist())
                 self.quality.add(batch.table["language"], texts, rows.lengths)
                 self.quality.add_ids(rows.ids)
                 total_bytes += int(num_bytes(texts).sum())
@@ -133,6 +134,7 @@ class _Packer:
                 writer.add_pairs(
                     rows.ids, prompt_lengths=pairs.prompt_lengths, lengths=rows.lengths
                 )
+                writer.add_record_ids(table["id"].to_pylist())
                 self.quality.add(table["language"], table["target"], pairs.target_text_lengths)
                 self.quality.add_ids(rows.ids)
                 for name in ("source", "ask", "target"):

@@ -1,32 +1,24 @@
-"""Pairs as batches, the loss on the target alone: of like length together, or packed.
+"""Pairs as batches of a decoder, the loss on the target alone: of like length together, or packed.
 
-Bucketed, a row is a pair, and rows of like length share a batch: each pair is seen once an
-epoch, but for the pool of batches that holds the end of an epoch and the start of the next.
-Packed, a row holds several pairs that do not see each other: each pair is seen once an epoch.
+Bucketed, a row is a pair, and rows of like length share a batch (pooled_batches.py). Packed, a
+row holds several pairs that do not see each other: each pair is seen once an epoch.
 """
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from wordmill.errors import DataError
-from wordmill.tokens.batches import IGNORED, Batch, Batches
+from wordmill.tokens.batches import IGNORED, Batch, Batches, Items
+from wordmill.tokens.pooled_batches import PooledPairBatches, check_pairs, pair_stretches
 from wordmill.tokens.rows import Ints, places
 from wordmill.tokens.store import Ids
-
-# Batches whose sequences are sorted by length together: enough to leave little padding, few
-# enough to leave the order random.
-_BATCHES_A_POOL = 16
 
 
 class _Pairs:
     """The pairs of a split; one of n tokens takes n - 1 places, its last token only follows."""
 
     def __init__(self, ids: Ids, spans: Ints, *, pad_id: int) -> None:
-        if len(spans) == 0:
-            raise DataError(
-                "there is no pair in this split; give a source of pairs or raise its share"
-            )
+        check_pairs(spans)
         self._ids, self._pad_id = np.asarray(ids), pad_id
         self._starts = spans[:, 0]
         self._targets = spans[:, 1]
@@ -70,7 +62,7 @@ class _Pairs:
         return batch
 
 
-class PairBatches(Batches):
+class PairBatches(PooledPairBatches):
     """Prompts with their targets, of like length together.
 
     Args:
@@ -84,23 +76,16 @@ class PairBatches(Batches):
 
     def __init__(self, ids: Ids, spans: Ints, *, pad_id: int, batch_size: int, seed: int) -> None:
         self._pairs = _Pairs(ids, spans, pad_id=pad_id)
-        super().__init__(len(spans), batch_size=batch_size, seed=seed)
+        mean = float(self._pairs.lengths.mean())
+        super().__init__(spans, batch_size=batch_size, seed=seed, mean_item_tokens=mean)
 
-    def _items_of_step(self, step: int) -> NDArray[np.int64]:
-        pool, within = divmod(step, _BATCHES_A_POOL)
-        size = self.batch_size * _BATCHES_A_POOL
-        items = self._items_at(pool * size, (pool + 1) * size)
-        lengths = self._pairs.lengths[items]
-        batches = items[np.argsort(lengths, kind="stable")].reshape(_BATCHES_A_POOL, -1)
-        order = np.random.default_rng([self._seed, 1, pool]).permutation(_BATCHES_A_POOL)
-        return batches[order[within]]
-
-    def _make(self, items: NDArray[np.int64]) -> Batch:
-        shape = (len(items), int(self._pairs.lengths[items].max()))
-        rows, columns = np.arange(len(items)), np.zeros_like(items)
+    def _make(self, items: Items) -> Batch:
+        pairs = items.numbers
+        shape = (len(pairs), int(self._pairs.lengths[pairs].max()))
+        rows, columns = np.arange(len(pairs)), np.zeros_like(pairs)
         # Padding comes last: causal attention is mask enough.
         return self._pairs.batch(
-            items, rows=rows, columns=columns, shape=shape, has_positions=False
+            pairs, rows=rows, columns=columns, shape=shape, has_positions=False
         )
 
 
@@ -121,7 +106,7 @@ class PackedPairBatches(Batches):
     def __init__(
         self, ids: Ids, spans: Ints, *, pad_id: int, row_tokens: int, batch_size: int, seed: int
     ) -> None:
-        self._pairs = _Pairs(ids, spans, pad_id=pad_id)
+        self._pairs, self._spans = _Pairs(ids, spans, pad_id=pad_id), spans
         lengths = self._pairs.lengths
         if lengths.max() > row_tokens:
             raise DataError(
@@ -135,17 +120,26 @@ class PackedPairBatches(Batches):
         self._row_starts = np.searchsorted(row_of[by_row], np.arange(row_of.max() + 2))
         before = np.cumsum(lengths[self._in_rows]) - lengths[self._in_rows]
         self._columns = before - before[self._row_starts[row_of[by_row]]]
-        super().__init__(len(self._row_starts) - 1, batch_size=batch_size, seed=seed)
+        num_rows = len(self._row_starts) - 1
+        mean = float(lengths.sum() / num_rows)
+        super().__init__(num_rows, batch_size=batch_size, seed=seed, mean_item_tokens=mean)
 
-    def _make(self, items: NDArray[np.int64]) -> Batch:
-        counts = self._row_starts[items + 1] - self._row_starts[items]
-        chosen = places(self._row_starts[items], counts)
+    def _make(self, items: Items) -> Batch:
+        chosen, counts = self._places(items.numbers)
         pairs, columns = self._in_rows[chosen], self._columns[chosen]
-        rows = np.repeat(np.arange(len(items)), counts)
+        rows = np.repeat(np.arange(len(counts)), counts)
         width = int((columns + self._pairs.lengths[pairs]).max())
         return self._pairs.batch(
-            pairs, rows=rows, columns=columns, shape=(len(items), width), has_positions=True
+            pairs, rows=rows, columns=columns, shape=(len(counts), width), has_positions=True
         )
+
+    def _stretches(self, numbers: Ints) -> list[tuple[int, int]]:
+        return pair_stretches(self._spans[self._in_rows[self._places(numbers)[0]]])
+
+    def _places(self, rows: Ints) -> tuple[Ints, Ints]:
+        """Where the pairs of rows stand, row by row, and how many each row has."""
+        counts = self._row_starts[rows + 1] - self._row_starts[rows]
+        return places(self._row_starts[rows], counts), counts
 
 
 def rows_of(lengths: Ints, row_tokens: int) -> Ints:

@@ -1,6 +1,7 @@
 """Token files: flat arrays of ids that training maps into memory.
 
 A folder of token files holds `NAME.bin` (ids end to end, 16-bit where the vocabulary allows),
+`NAME.records.bin` (the 128-bit id of the record that each sequence came from, in their order),
 for pairs also `NAME.spans.bin` (int64 rows of start, target start, end), and `tokens.json`
 with the type of the ids and the fingerprint of the tokenizer that made them.
 """
@@ -17,6 +18,8 @@ from wordmill.errors import DataError
 
 _DESCRIPTION = "tokens.json"
 _SPAN_FIELDS = 3
+_RECORD_BYTES = 16
+_CHUNK_TOKENS = 1 << 24  # looked through at once for end tokens
 
 Ids = NDArray[np.uint16 | np.uint32]
 
@@ -27,6 +30,7 @@ class TokenWriter:
     def __init__(self, folder: Path, name: str, *, vocab_size: int) -> None:
         self._dtype = np.dtype(ids_type(vocab_size))
         self._ids = (folder / f"{name}.bin").open("wb")
+        self._records = _records_path(folder, name).open("wb")
         self._spans_path = folder / f"{name}.spans.bin"
         self._spans: BinaryIO | None = None
         self.num_tokens = 0
@@ -36,6 +40,7 @@ class TokenWriter:
 
     def __exit__(self, *_: object) -> None:
         self._ids.close()
+        self._records.close()
         if self._spans:
             self._spans.close()
 
@@ -43,6 +48,14 @@ class TokenWriter:
         """Append a part of a running text."""
         self._ids.write(ids.astype(self._dtype, copy=False).tobytes())
         self.num_tokens += len(ids)
+
+    def add_record_ids(self, ids: Iterable[str]) -> None:
+        """Say which records the sequences added last came from, one for each, in their order.
+
+        Args:
+            ids: hashes of 32 hexadecimal digits, as wordmill/data/records.py makes them.
+        """
+        self._records.write(bytes.fromhex("".join(ids)))
 
     def add_pairs(
         self, ids: Ids, *, prompt_lengths: NDArray[np.int64], lengths: NDArray[np.int64]
@@ -91,6 +104,33 @@ class TokenFolder:
         flat = np.fromfile(path, dtype=np.int64) if path.exists() else np.empty(0, dtype=np.int64)
         return flat.reshape(-1, _SPAN_FIELDS)
 
+    def record_ids(self, name: str, positions: Sequence[tuple[int, int]]) -> list[str]:
+        """The records that ranges of tokens came from, each once, in the order of the ranges.
+
+        An end token belongs to the document that it closes, the very first to the one it opens.
+
+        Args:
+            name: of the token file.
+            positions: (start, stop) of each range; what lies past the end of the file is nobody's.
+        """
+        ids = self.ids(name)
+        ranges = [(start, min(stop, len(ids))) for start, stop in positions]
+        ends = np.array([(a, b - 1) for a, b in ranges if a < b], dtype=np.int64).reshape(-1, 2)
+        found: dict[str, None] = {}
+        with _records_path(self._folder, name).open("rb") as file:
+            for first, last in self._sequences_at(name, ids, ends).tolist():
+                file.seek(first * _RECORD_BYTES)
+                some = file.read((last + 1 - first) * _RECORD_BYTES).hex(" ", _RECORD_BYTES)
+                found |= dict.fromkeys(some.split())
+        return list(found)
+
+    def _sequences_at(self, name: str, ids: Ids, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The number of the sequence that each place lies in, in the shape of `places`."""
+        spans = self.spans(name)
+        if len(spans):
+            return np.searchsorted(spans[:, 0], places, side="right") - 1
+        return np.maximum(_ends_before(ids, places) - 1, 0)
+
 
 def ids_type(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
     """The smallest type that holds every id."""
@@ -104,6 +144,21 @@ def describe(folder: Path, *, vocab_size: int, tokenizer_fingerprint: str) -> No
         "tokenizer": tokenizer_fingerprint,
     }
     (folder / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+
+
+def _records_path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.records.bin"
+
+
+def _ends_before(ids: Ids, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many end tokens stand before each place of a running text, which opens with one."""
+    counts, total = np.zeros_like(places), 0
+    for start in range(0, int(places.max(initial=0)), _CHUNK_TOKENS):
+        ends = start + np.flatnonzero(ids[start : start + _CHUNK_TOKENS] == ids[0])
+        is_here = (places > start) & (places <= start + _CHUNK_TOKENS)
+        counts[is_here] = total + np.searchsorted(ends, places[is_here])
+        total += len(ends)
+    return counts
 
 
 def running_text(sequences: Iterable[Sequence[int]], *, end_id: int) -> NDArray[np.int64]:

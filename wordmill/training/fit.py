@@ -2,128 +2,269 @@
 
 The order of batches and the seed of every step are functions of the absolute step, so a run
 that was killed and resumed ends with the weights of an undisturbed one, byte for byte (same
-machine, same number of threads).
+machine, same number of threads and devices).
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch.utils.data import DataLoader, IterableDataset
 
-from wordmill.errors import TryAgainError
+from wordmill.errors import ParamsError, TryAgainError
 from wordmill.progress import Progress, Show
-from wordmill.tokens.batches import Batch, Batches
-from wordmill.training.checkpoints import WholeCheckpointIO, newest_checkpoint, step_of
-from wordmill.training.module import LanguageModelling
-from wordmill.training.monitor import Curves, Monitor, Tracker
+from wordmill.tokens.batches import BlockBatches
+from wordmill.training import hardware
+from wordmill.training.checkpoints import (
+    Identity,
+    WholeCheckpointIO,
+    check_identity,
+    load_best,
+    newest_checkpoint,
+    step_of,
+)
+from wordmill.training.curves import Curves
+from wordmill.training.dropout import dropout
+from wordmill.training.feed import Feed, check_parts
+from wordmill.training.loss import Loss
+from wordmill.training.module import LanguageModelling, Part
+from wordmill.training.monitor import Monitor
+from wordmill.training.schedule import num_steps
+from wordmill.training.validation import Validator
+from wordmill.training.watch import Pace, Tracker, Watch
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch.utils.data import DataLoader
     from transformers import PreTrainedModel
 
+    from wordmill.params.compute import ComputeParams
     from wordmill.params.training import TrainingParams
+    from wordmill.tokens.batches import Batches
 
 _CHECKPOINT_SECONDS = 20.0
+_GPU_STEPS_A_READING = 10
 
 log = logging.getLogger(__name__)
 
 
-class _FromStep(IterableDataset[Batch]):
-    def __init__(self, batches: Batches, *, start: int, stop: int) -> None:
-        self._batches, self._start, self._stop = batches, start, stop
-
-    def __iter__(self) -> Iterator[Batch]:
-        return map(self._batches.at, range(self._start, self._stop))
+def _none(_: int) -> list[str]:
+    return []
 
 
-class _InOrder(IterableDataset[Batch]):
-    def __init__(self, batches: Batches) -> None:
-        self._batches = batches
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What a model is trained on and what it is held against."""
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self._batches.in_order()
+    train: Batches
+    validation: Batches
+    records_of: Callable[[int], list[str]] = _none
+    """Ids of the records in the batch of a step, counted from 0."""
+    bytes_of_ids: NDArray[np.int64] | None = None
+    """UTF-8 bytes of each token, shape (V,), where bits per byte mean something."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run keeps itself and what it tells."""
+
+    scratch: Path
+    """For checkpoints; other runs have other folders."""
+    identity: Identity = field(default_factory=dict)
+    """What its checkpoints belong to."""
+    name: str
+    """For progress."""
+    tracker: Tracker
+    show: Show
+    every_seconds: float
+    """Between two progress lines."""
+    checkpoint_seconds: float = _CHECKPOINT_SECONDS
+    """Between two checkpoints."""
 
 
 def fit(
     model: PreTrainedModel,
     params: TrainingParams,
     *,
-    train: Batches,
-    validation: Batches,
+    compute: ComputeParams,
+    data: Data,
+    place: Place,
     seed: int,
-    scratch: Path,
-    name: str,
-    tracker: Tracker,
-    show: Show,
-    every_seconds: float,
-    checkpoint_seconds: float = _CHECKPOINT_SECONDS,
 ) -> Curves:
-    """Train `model` in place, from the newest checkpoint in `scratch` if there is one.
+    """Train `model` in place, from the newest checkpoint of its place if there is one.
 
     Args:
         model: the model to train.
         params: the recipe.
-        train: batches by step.
-        validation: batches whose loss is reported and never trained on.
+        compute: the devices.
+        data: batches by step, batches to validate on.
+        place: where checkpoints, metrics and progress go.
         seed: of dropout.
-        scratch: where checkpoints lie; its contents must belong to this very recipe and data.
-        name: of the run, for progress.
-        tracker: takes metrics as training goes on.
-        show: takes progress lines.
-        every_seconds: time between two of them.
-        checkpoint_seconds: time between two checkpoints.
 
     Returns:
         The curves from the first step on, also of a resumed run.
 
     Raises:
-        DataError: the loss is NaN or infinite.
+        ParamsError: the recipe does not fit the data or the devices.
+        DataError: a loss or gradient is NaN or infinite, a loss rose too far, or the checkpoints
+            of the place belong to something else.
         TryAgainError: SIGTERM came; a checkpoint is written.
     """
-    scratch.mkdir(parents=True, exist_ok=True)
-    checkpoint = newest_checkpoint(scratch)
-    start = step_of(checkpoint) if checkpoint else 0
-    if checkpoint:
-        log.info("resuming after step %d of %d", start, params.steps)
-    progress = Progress(
-        name,
-        show=show,
-        total=params.steps,
-        unit="step",
-        every_seconds=every_seconds,
-        start=start,
-    )
-    monitor = Monitor(
-        steps=params.steps,
-        validation_every_steps=_validation_every_steps(params),
-        progress=progress,
-        tracker=tracker,
-        folder=scratch,
-        checkpoint_seconds=checkpoint_seconds,
-    )
-    model.train()
-    with progress, _stops_named(scratch, params):
-        _trainer(params, monitor).fit(
-            LanguageModelling(model, params, seed=seed),
-            train_dataloaders=_loader(_FromStep(train, start=start, stop=params.steps)),
-            val_dataloaders=_loader(_InOrder(validation)),
-            ckpt_path=checkpoint,
-            weights_only=True,
-        )
+    check_parts(params, compute)
+    run = _Run(model, params, compute, data, place, seed)
+    with _stops_named(place.scratch, run.steps):
+        run.train()
+    best = run.monitor.curves.best
+    if params.keeps == "best" and best is not None:
+        model.load_state_dict(_of_model(load_best(place.scratch, best.step)))
     model.eval()
-    return monitor.curves
+    return run.monitor.curves
+
+
+class _Run:
+    """One call of `fit`, put together."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        params: TrainingParams,
+        compute: ComputeParams,
+        data: Data,
+        place: Place,
+        seed: int,
+    ) -> None:
+        self._model, self._params, self._compute = model, params, compute
+        self._data, self._place = data, place
+        self._is_on_gpu = hardware.is_on_gpu(compute)
+        self._precision = hardware.precision(params, is_on_gpu=self._is_on_gpu)
+        self.steps = num_steps(params, data.train)
+        self._world_size = compute.devices * compute.num_nodes
+        self._checkpoint = newest_checkpoint(place.scratch)
+        if self._checkpoint:
+            check_identity(self._checkpoint, place.identity)
+        self._start = step_of(self._checkpoint) if self._checkpoint else 0
+        self._progress = Progress(
+            place.name,
+            show=place.show,
+            total=self.steps,
+            unit="step",
+            every_seconds=place.every_seconds,
+            start=self._start,
+        )
+        self.monitor = self._new_monitor()
+        self._trainer = self._new_trainer()
+        self._module = LanguageModelling(
+            model,
+            params,
+            steps=self.steps,
+            seed=seed,
+            loss=Loss(
+                model,
+                is_dense=isinstance(data.train, BlockBatches),
+                is_compiled=hardware.is_compiled(params, is_on_gpu=self._is_on_gpu),
+            ),
+            loader=self._loader,
+        )
+
+    def train(self) -> None:
+        """Train to the last step."""
+        if self._checkpoint:
+            log.info("resuming after step %d of %d", self._start, self.steps)
+        self._model.train()
+        self._prepare()
+        with self._progress, dropout(self._model, self._params.dropout):
+            self._trainer.fit(self._module, ckpt_path=self._checkpoint, weights_only=True)
+
+    def _loader(self, rank: int) -> DataLoader[Part]:
+        feed = Feed(
+            self._data.train,
+            start=self._start,
+            stop=self.steps,
+            accumulate=self._params.accumulate_batches,
+            rank=rank,
+            world_size=self._world_size,
+        )
+        return feed.loader(is_on_gpu=self._is_on_gpu)
+
+    def _prepare(self) -> None:
+        if self._params.is_gradient_checkpointed:
+            try:
+                self._model.activation_checkpointing_enable()
+            except ValueError:
+                name = type(self._model).__name__
+                raise ParamsError(f"is_gradient_checkpointed: {name} has no such thing") from None
+        if hardware.is_compiled(self._params, is_on_gpu=self._is_on_gpu):
+            self._model.compile()
+
+    def _new_trainer(self) -> pl.Trainer:
+        compute = self._compute
+        return pl.Trainer(
+            accelerator="cuda" if self._is_on_gpu else "cpu",
+            devices=compute.devices,
+            num_nodes=compute.num_nodes,
+            strategy=hardware.strategy(compute, is_on_gpu=self._is_on_gpu),
+            precision=self._precision,
+            accumulate_grad_batches=self._params.accumulate_batches,
+            max_steps=self.steps,
+            limit_val_batches=0,  # the monitor validates
+            deterministic="warn",
+            plugins=[WholeCheckpointIO(self._place.identity)],
+            callbacks=[self.monitor],
+            default_root_dir=self._place.scratch,
+            use_distributed_sampler=False,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+    def _new_monitor(self) -> Monitor:
+        params, place, data = self._params, self._place, self._data
+        is_every_step = not self._is_on_gpu and self._world_size == 1
+        watch = Watch(
+            every_steps=1 if is_every_step else _GPU_STEPS_A_READING,
+            max_loss_rise=params.max_loss_rise,
+            records_of=data.records_of,
+            newest=lambda: newest_checkpoint(place.scratch),
+            reduced=self._summed,
+            is_scaled=self._precision == "16-mixed",
+        )
+        item_tokens = data.train.mean_item_tokens
+        peak = hardware.peak_flops(precision=self._precision)
+        pace = Pace(
+            step_tokens=item_tokens * params.batch_size,
+            flops_a_token=hardware.flops_a_token(self._model, context_tokens=item_tokens),
+            peak_flops=peak and peak * self._world_size,
+        )
+        return Monitor(
+            params,
+            steps=self.steps,
+            watch=watch,
+            pace=pace,
+            validator=Validator(data.validation, bytes_of_ids=data.bytes_of_ids),
+            progress=self._progress,
+            tracker=place.tracker,
+            folder=place.scratch,
+            checkpoint_seconds=place.checkpoint_seconds,
+        )
+
+    def _summed(self, values: torch.Tensor) -> torch.Tensor:
+        if self._world_size == 1:
+            return values
+        return self._trainer.strategy.reduce(values, reduce_op="sum")
 
 
 @contextmanager
-def _stops_named(scratch: Path, params: TrainingParams) -> Generator[None]:
+def _stops_named(scratch: Path, steps: int) -> Generator[None]:
     """Lightning leaves with status 0 on SIGTERM, and DVC would take the stage for done."""
     try:
         with warnings.catch_warnings():
@@ -133,46 +274,15 @@ def _stops_named(scratch: Path, params: TrainingParams) -> Generator[None]:
         newest = newest_checkpoint(scratch)
         raise TryAgainError(
             f"stopped by SIGTERM; run it again to go on after step"
-            f" {step_of(newest) if newest else 0} of {params.steps}"
+            f" {step_of(newest) if newest else 0} of {steps}"
         ) from None
     except SystemExit:
         raise KeyboardInterrupt from None
 
 
-def _trainer(params: TrainingParams, monitor: Monitor) -> pl.Trainer:
-    return pl.Trainer(
-        accelerator="auto",
-        devices=1,
-        precision=_precision(params),
-        max_steps=params.steps,
-        val_check_interval=_validation_every_steps(params),
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        deterministic="warn",
-        plugins=[WholeCheckpointIO()],
-        callbacks=[monitor],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-def _validation_every_steps(params: TrainingParams) -> int:
-    return min(params.validation_every_steps, params.steps)
-
-
-def _precision(params: TrainingParams) -> Any:
-    """bf16 only where the hardware has it: on a CPU without, it was 24 times slower."""
-    if params.precision != "auto":
-        return params.precision
-    has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if has_bf16 else "32-true"
-
-
-def _loader(dataset: IterableDataset[Batch]) -> DataLoader[Batch]:
-    # A generator of its own: iterating a loader without one draws from the global generator.
-    return DataLoader(dataset, batch_size=None, generator=torch.Generator())
+def _of_model(weights: dict[str, Any]) -> dict[str, Any]:
+    """The weights under the model's own names, without the module's that held it."""
+    return {name.removeprefix("model."): value for name, value in weights.items()}
 
 
 def _silence_lightning() -> None:

@@ -1,67 +1,85 @@
-"""The one LightningModule: any causal model, loss on the labelled positions alone."""
+"""The one LightningModule: any neural model, loss on the labelled positions alone."""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from wordmill.tokens.batches import IGNORED, Batch
+from wordmill.training.schedule import lr_fraction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch.utils.data import DataLoader
     from transformers import PreTrainedModel
 
     from wordmill.params.training import TrainingParams
+    from wordmill.tokens.batches import Batch
+    from wordmill.training.loss import Loss
 
 
-def lr_fraction(step: int, *, steps: int, warmup_steps: int, min_lr_fraction: float) -> float:
-    """Share of the highest learning rate at `step`: a linear warm-up, then half a cosine."""
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    done = min((step - warmup_steps) / max(steps - warmup_steps, 1), 1.0)
-    return min_lr_fraction + (1 - min_lr_fraction) * (1 + math.cos(math.pi * done)) / 2
+class Part(NamedTuple):
+    """A part of an optimizer step: what one device takes in one pass."""
+
+    batch: Batch
+    step: int
+    """The step, counted from 0."""
+    number: int
+    """Of the part, over all devices."""
+    num_labels: int
+    """Labelled positions of the whole step: every token of it counts the same."""
 
 
 class LanguageModelling(pl.LightningModule):
-    """Trains a model to predict the labels from the tokens before them.
+    """Trains a model to say the labels.
 
     Args:
         model: any transformers model with logits (B, T, V).
         params: the `pretrain` or `finetune` section.
-        seed: of dropout; each step draws from (seed, step), so that a resumed run goes on
+        steps: of the whole run.
+        seed: of dropout; each part draws from (seed, step, part), so that a resumed run goes on
             as an undisturbed one would.
+        loss: of this model.
+        loader: of the parts of a device, by its rank.
     """
 
-    def __init__(self, model: PreTrainedModel, params: TrainingParams, *, seed: int) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        params: TrainingParams,
+        *,
+        steps: int,
+        seed: int,
+        loss: Loss,
+        loader: Callable[[int], DataLoader[Part]],
+    ) -> None:
         super().__init__()
         self.model = model
-        self._params, self._seed = params, seed
-        self.gradient_norm = math.nan
-        self._validation_nll = 0.0
-        self._validation_tokens = 0
-        self.validation_loss = math.nan
+        self._params, self._steps, self._seed = params, steps, seed
+        self._loader, self._loss_sum = loader, loss
+        self.loss = torch.zeros(())
+        """Of the last step, this device's share."""
+        self.gradient_norm = torch.zeros(())
+        """Of the last step before it was clipped."""
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed((self._seed * 1_000_003 + self.global_step) % 2**63)
+    def train_dataloader(self) -> DataLoader[Part]:
+        return self._loader(self.trainer.global_rank)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean cross-entropy over the labelled positions, in nats."""
-        return self._loss(batch, "mean")
+    def training_step(self, part: Part, batch_idx: int) -> Tensor:
+        """This part's share of the step's mean cross-entropy over labelled positions, in nats."""
+        torch.manual_seed(hash((self._seed, part.step, part.number)) % 2**63)
+        share = self.loss_sum(part.batch, self._params.label_smoothing) / part.num_labels
+        is_first = part.number < self.trainer.world_size
+        self.loss = share.detach() if is_first else self.loss + share.detach()
+        # Lightning divides by the one, and devices are averaged.
+        return share * self.trainer.accumulate_grad_batches * self.trainer.world_size
 
-    def on_validation_epoch_start(self) -> None:
-        self._validation_nll, self._validation_tokens = 0.0, 0
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add up the cross-entropy of a batch, so that every token counts the same."""
-        self._validation_nll += float(self._loss(batch, "sum"))
-        self._validation_tokens += int((batch["labels"] != IGNORED).sum())
-
-    def on_validation_epoch_end(self) -> None:
-        self.validation_loss = self._validation_nll / max(self._validation_tokens, 1)
+    def loss_sum(self, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy in nats, summed over the labelled positions."""
+        return self._loss_sum(batch, label_smoothing=label_smoothing)
 
     def configure_optimizers(self) -> Any:
         """AdamW (https://arxiv.org/abs/1711.05101), matrices decayed, norms and biases not."""
@@ -71,8 +89,13 @@ class LanguageModelling(pl.LightningModule):
             {"params": [p for p in trained if p.dim() >= 2], "weight_decay": params.weight_decay},
             {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
         ]
-        betas = (params.beta1, params.beta2)
-        optimizer = torch.optim.AdamW(groups, lr=params.lr, betas=betas, fused=True)
+        optimizer = torch.optim.AdamW(
+            groups,
+            lr=params.lr,
+            betas=(params.beta1, params.beta2),
+            # With a gradient scaler the fused step unscales by itself, after we have clipped.
+            fused=params.precision != "16-mixed",
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._lr_fraction)
         return {
             "optimizer": optimizer,
@@ -86,30 +109,16 @@ class LanguageModelling(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip here: Lightning's own clipping refuses fused AdamW under mixed precision."""
-        norm = nn.utils.clip_grad_norm_(self.parameters(), self._params.clip_norm)
-        self.gradient_norm = float(norm)
+        strategy: Any = self.trainer.strategy
+        if hasattr(strategy.model, "clip_grad_norm_"):  # FSDP: each device has a part
+            self.gradient_norm = strategy.model.clip_grad_norm_(self._params.clip_norm).detach()
+        else:
+            norm = nn.utils.clip_grad_norm_(self.parameters(), self._params.clip_norm)
+            self.gradient_norm = norm.detach()
 
     def lr_at(self, step: int) -> float:
         """The learning rate of the step after `step` steps."""
         return self._params.lr * self._lr_fraction(step)
 
     def _lr_fraction(self, step: int) -> float:
-        return lr_fraction(
-            step,
-            steps=self._params.steps,
-            warmup_steps=self._params.warmup_steps,
-            min_lr_fraction=self._params.min_lr_fraction,
-        )
-
-    def _loss(self, batch: Batch, reduction: str) -> Tensor:
-        logits = self.model(
-            input_ids=batch["input_ids"],
-            position_ids=batch.get("position_ids"),  # None: each row is one text
-            use_cache=False,
-        ).logits  # (B, T, V)
-        return F.cross_entropy(
-            logits.flatten(0, 1).float(),  # (B * T, V)
-            batch["labels"].flatten(),  # (B * T,)
-            ignore_index=IGNORED,
-            reduction=reduction,
-        )
+        return lr_fraction(step, self._params, steps=self._steps)

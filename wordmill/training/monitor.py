@@ -1,66 +1,46 @@
-"""What a run shows of itself: curves, metrics, progress; and when it must stop."""
+"""What happens after each step: read it, validate, keep the best, write checkpoints, stop.
+
+A checkpoint holds all that a step left: whoever takes it up is where that run was. Where one
+was written before the validation that its step is due for, that comes first.
+"""
 
 from __future__ import annotations
 
-import math
+import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from wordmill.errors import DataError
-from wordmill.progress import Progress
+from wordmill.training.checkpoints import save_best
+from wordmill.training.curves import Curves, Validation
+from wordmill.training.hardware import memory_bytes
 
 if TYPE_CHECKING:
+    from wordmill.params.training import TrainingParams
+    from wordmill.progress import Progress
     from wordmill.training.module import LanguageModelling
+    from wordmill.training.validation import Validator
+    from wordmill.training.watch import Pace, Read, Tracker, Watch
 
 # A curve of more points is no more telling and costs a row in every store it goes to.
 _MAX_CURVE_POINTS = 500
 _CHECKPOINT_NAME = "newest.ckpt"  # the writer puts step and hash in its place
 
-
-class Tracker(Protocol):
-    """Where metrics go."""
-
-    def log(self, metrics: dict[str, float], step: int) -> None:
-        """Take metrics of a step."""
-
-    def flush(self) -> None:
-        """Send what was taken."""
-
-
-class Curves:
-    """Points of the training and validation curves, by step."""
-
-    def __init__(self) -> None:
-        self.training: list[tuple[int, float, float]] = []
-        """step, loss, learning rate"""
-        self.validation: list[tuple[int, float]] = []
-        """step, loss"""
-
-    def summary(self) -> str:
-        """The last validation in words."""
-        if not self.validation:
-            return "not validated"
-        loss = self.validation[-1][1]
-        return f"validation loss {loss:.3f} (perplexity {math.exp(loss):.1f})"
-
-    def write(self, folder: Path) -> None:
-        """Write both as CSV. No times: these files are the same for every run of a recipe."""
-        rows = [f"{step},{loss:.6f},{lr:.8f}" for step, loss, lr in self.training]
-        (folder / "training.csv").write_text("\n".join(["step,loss,lr", *rows, ""]))
-        points = [f"{step},{loss:.6f},{math.exp(loss):.4f}" for step, loss in self.validation]
-        (folder / "validation.csv").write_text("\n".join(["step,loss,perplexity", *points, ""]))
+log = logging.getLogger(__name__)
 
 
 class Monitor(pl.Callback):
-    """Keeps the curves, reports metrics, stops on NaN, and writes checkpoints in time.
+    """Keeps the curves, reports, validates, and writes checkpoints in time.
 
     Args:
+        params: the recipe.
         steps: of the whole run.
-        validation_every_steps: steps between two validations.
+        watch: reads the steps.
+        pace: counts tokens.
+        validator: computes the validation loss.
         progress: counts steps.
         tracker: takes metrics; sent before each checkpoint, so that none is lost.
         folder: where checkpoints are written.
@@ -69,92 +49,128 @@ class Monitor(pl.Callback):
 
     def __init__(
         self,
+        params: TrainingParams,
         *,
         steps: int,
-        validation_every_steps: int,
+        watch: Watch,
+        pace: Pace,
+        validator: Validator,
         progress: Progress,
         tracker: Tracker,
         folder: Path,
         checkpoint_seconds: float,
     ) -> None:
         self.curves = Curves()
+        self._params, self._steps = params, steps
+        self._watch, self._pace, self._validator = watch, pace, validator
         self._progress, self._tracker = progress, tracker
         self._folder, self._checkpoint_seconds = folder, checkpoint_seconds
-        self._validation_every_steps = validation_every_steps
-        self._every_steps = max(1, steps // _MAX_CURVE_POINTS)
-        self._saved_at, self._saved_step = time.monotonic(), 0
-        self._step_started_at = 0.0
+        self._record_steps = max(1, steps // _MAX_CURVE_POINTS)
+        self._saved_at = time.monotonic()
+        self._done_step = self._saved_step = 0
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self._step_started_at = time.monotonic()
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._done_step = self._saved_step = trainer.global_step
+        self._pace.restart()
+        if trainer.global_step:
+            self._validate_if_due(trainer, pl_module)
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: Any,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        step, loss = trainer.global_step, float(outputs["loss"])
-        for name, value in (("loss", loss), ("gradient norm", pl_module.gradient_norm)):
-            if not math.isfinite(value):  # before any checkpoint keeps what it did to the weights
-                raise DataError(
-                    f"step {step}: the {name} is {value}; lower lr, raise warmup_steps or look at"
-                    " the data of that step"
-                )
-        seconds = time.monotonic() - self._step_started_at
-        if step % self._every_steps == 0 or step == trainer.max_steps:
-            self._record(step, loss, seconds, pl_module, batch["input_ids"].numel())
-        self._progress.advance(note=f"loss {loss:.3f}")
-        if step % self._validation_every_steps:
-            self._save_if_due(trainer)  # else after the validation, which a resume would skip
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        step, loss = trainer.global_step, pl_module.validation_loss
-        self.curves.validation.append((step, loss))
-        self._tracker.log({"validation_loss": loss, "validation_perplexity": math.exp(loss)}, step)
+        if trainer.global_step == self._done_step:
+            return  # a part of a step; the others follow
+        self._done_step = trainer.global_step
+        self._pace.step()
+        found = self._watch.add(self._done_step, pl_module.loss, pl_module.gradient_norm)
+        self._record(found, pl_module)
+        self._progress.advance(note=self._note())
+        self._validate_if_due(trainer, pl_module)
         self._save_if_due(trainer)
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._record(self._watch.read(), pl_module)
+
     def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Keep the last step where SIGTERM came after this step had asked whether to save."""
-        step = trainer.global_step
-        validated = self.curves.validation[-1][0] if self.curves.validation else 0
-        # A resume would skip a validation that is due and not done.
-        is_whole = step % self._validation_every_steps != 0 or step == validated
-        if isinstance(exception, SIGTERMException) and step > self._saved_step and is_whole:
+        """Keep the last step where SIGTERM came after it had asked whether to save."""
+        # What comes after the last step has no step to come before it.
+        is_whole = self._steps > trainer.global_step == self._done_step > self._saved_step
+        # Of several devices, the others may be at another step.
+        if isinstance(exception, SIGTERMException) and is_whole and trainer.world_size == 1:
             self._save(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """The curves so far go into each checkpoint: a resumed run has them whole."""
-        return {"training": self.curves.training, "validation": self.curves.validation}
+        return {**self.curves.state(), "recent": list(self._watch.recent)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the curves where the checkpoint was written."""
-        self.curves.training = list(state_dict["training"])
-        self.curves.validation = list(state_dict["validation"])
+        self.curves.load_state(state_dict)
+        self._watch.recent.extend(state_dict["recent"])
+
+    def _validate_if_due(self, trainer: pl.Trainer, module: LanguageModelling) -> None:
+        step = trainer.global_step
+        is_due = step % self._params.validation_every_steps == 0 or step == self._steps
+        if is_due and not self.curves.validated(step):
+            self._record(self._watch.read(), module)  # before anything is kept of it
+            found = self._validator.validate(trainer, module)
+            if found is None:  # the next run validates first
+                raise SIGTERMException
+            self.curves.validation.append(found)
+            self._report(found)
+            if self.curves.best is found and self._params.keeps == "best":
+                self._keep(trainer, step)
+            self._pace.restart()
+        patience = self._params.patience_validations
+        if patience is not None and self.curves.num_since_best() >= patience:
+            trainer.should_stop = True
+
+    def _keep(self, trainer: pl.Trainer, step: int) -> None:
+        weights = trainer.strategy.lightning_module_state_dict()  # whole, on all devices' part
+        if trainer.is_global_zero:
+            save_best(self._folder, step, weights)
+        self._save(trainer)  # which names the best: older ones may go now
 
     def _save_if_due(self, trainer: pl.Trainer) -> None:
+        is_told = self._any(trainer, trainer.received_sigterm)
         is_due = time.monotonic() - self._saved_at >= self._checkpoint_seconds
-        if is_due or trainer.received_sigterm:
+        if is_told or self._any(trainer, is_due):
             self._save(trainer)
+        if is_told:
+            raise SIGTERMException
 
     def _save(self, trainer: pl.Trainer) -> None:
+        self._record(self._watch.read(), trainer.lightning_module)
         self._tracker.flush()
         trainer.save_checkpoint(self._folder / _CHECKPOINT_NAME)
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
 
-    def _record(
-        self, step: int, loss: float, seconds: float, module: LanguageModelling, tokens: int
-    ) -> None:
-        lr = module.lr_at(step - 1)
-        self.curves.training.append((step, loss, lr))
-        metrics = {
-            "loss": loss,
-            "lr": lr,
-            "gradient_norm": module.gradient_norm,
-            "tokens_per_second": tokens / max(seconds, 1e-9),
-        }
-        self._tracker.log(metrics, step)
+    def _record(self, found: list[Read], module: Any) -> None:
+        for read in found:
+            if read.step % self._record_steps and read.step != self._steps:
+                continue
+            lr = module.lr_at(read.step - 1)
+            self.curves.training.append((read.step, read.loss, lr))
+            is_last = read is found[-1]  # speed is of all of them together
+            metrics = {"loss": read.loss, "lr": lr, "gradient_norm": read.gradient_norm}
+            self._tracker.log({**metrics, **(self._speed() if is_last else {})}, read.step)
+
+    def _speed(self) -> dict[str, float]:
+        is_on_gpu = self._validator.device.type == "cuda"
+        return {**self._pace.metrics(), "memory_gb": memory_bytes(is_on_gpu=is_on_gpu) / 1e9}
+
+    def _report(self, found: Validation) -> None:
+        metrics = {"validation_loss": found.loss, "validation_perplexity": found.perplexity}
+        if found.bits_per_byte is not None:
+            metrics["validation_bits_per_byte"] = found.bits_per_byte
+        self._tracker.log(metrics, found.step)
+        log.info("step %d of %d: %s", found.step, self._steps, found.words())
+
+    def _note(self) -> str:
+        return f"loss {self._watch.recent[-1]:.3f}" if self._watch.recent else ""
+
+    def _any(self, trainer: pl.Trainer, mine: bool) -> bool:
+        """Whether it is so on any device; one that acts alone would wait for the others."""
+        if trainer.world_size == 1:
+            return mine
+        return trainer.strategy.reduce_boolean_decision(mine, all=False)
