@@ -166,13 +166,14 @@ def speed_rows(job: Job, folder: Path, rounds: int) -> Iterator[list[str]]:
     bare = statistics.median(rates[BARE])
     for name, ordered in rates.items():
         median = statistics.median(ordered)
+        cpu = [one["cpu_seconds"] / one["steps"] for one in found[name]]
         row = [
             name,
             f"{median:,.0f}",
             f"{ordered[0]:,.0f} to {ordered[-1]:,.0f}",
             f"{median / bare:.2f}",
             f"{1000 * job.tokens_a_step / median:.0f}",
-            f"{1000 * statistics.median(one['cpu_seconds'] / one['steps'] for one in found[name]):.0f}",
+            f"{1000 * statistics.median(cpu):.0f}",
             f"{max(one['peak_bytes'] for one in found[name]) / 2**20:,.0f} MiB",
         ]
         mfu = flops_a_token(job, found[name][0]["num_parameters"]) * median / H100_FLOPS
