@@ -103,7 +103,7 @@ class Batches(ABC):
 
     def records_of_step(self, step: int) -> list[tuple[int, int]]:
         """Where the tokens of a step lie in the token file: (start, stop) of each stretch."""
-        return self._stretches(self._items_of_step(step).numbers)
+        return self._stretches(self._items_of_step(step))
 
     def _items_of_step(self, step: int) -> Items:
         return self._items_at(step * self.batch_size, (step + 1) * self.batch_size)
@@ -125,7 +125,58 @@ class Batches(ABC):
     def _make(self, items: Items) -> Batch: ...
 
     @abstractmethod
-    def _stretches(self, numbers: Ints) -> list[tuple[int, int]]: ...
+    def _stretches(self, items: Items) -> list[tuple[int, int]]: ...
+
+
+class Blocks:
+    """Blocks of a running text, side by side; each epoch they begin at another place.
+
+    So a model meets a text in other pieces each time, as if they were drawn at random, and still
+    sees all of it once an epoch, but for less than a block at its ends.
+
+    Args:
+        ids: running text, shape (tokens,).
+        every: tokens between the starts of two blocks, T.
+        length: tokens of a block, those included that the next one begins with.
+        seed: of the places.
+
+    Raises:
+        DataError: the text is shorter than one block.
+    """
+
+    def __init__(self, ids: Ids, *, every: int, length: int, seed: int) -> None:
+        self.count = (len(ids) - length + every) // every
+        if self.count < 1:
+            raise DataError(
+                f"the text has {len(ids)} tokens, less than one block of {length};"
+                " give more text or lower model.context_tokens"
+            )
+        self._every, self._length, self._seed = every, length, seed
+        # A view whose row i is what begins at token i. Taking rows copies whole blocks: 2.5 times
+        # as fast as an index for each token.
+        self._from = as_strided(
+            np.asarray(ids),
+            shape=(len(ids) - length + 1, length),
+            strides=(ids.itemsize, ids.itemsize),
+            writeable=False,
+        )
+        self._shift_of_epoch = lru_cache(maxsize=2)(self._drawn)
+
+    def of(self, items: Items) -> Ints:
+        """The tokens of each block, (B, length)."""
+        return self._from[self._starts(items)].astype(np.int64)
+
+    def stretches(self, items: Items) -> list[tuple[int, int]]:
+        """(start, stop) of each block."""
+        return [(start, start + self._length) for start in self._starts(items).tolist()]
+
+    def _starts(self, items: Items) -> Ints:
+        shifts = np.array([self._shift_of_epoch(epoch) for epoch in items.visits.tolist()])
+        return np.minimum(items.numbers * self._every + shifts, len(self._from) - 1)
+
+    def _drawn(self, epoch: int) -> int:
+        draw = np.random.default_rng([self._seed, 3, epoch])
+        return int(draw.integers(self._every)) if epoch else 0
 
 
 class BlockBatches(Batches):
@@ -151,28 +202,15 @@ class BlockBatches(Batches):
         seed: int,
         end_id: int | None = None,
     ) -> None:
-        num_blocks = (len(ids) - 1) // block_tokens
-        if num_blocks < 1:
-            raise DataError(
-                f"the text has {len(ids)} tokens, less than one block of {block_tokens + 1};"
-                " give more text or lower model.context_tokens"
-            )
+        # With the token after each: it is a label.
+        self._blocks = Blocks(ids, every=block_tokens, length=block_tokens + 1, seed=seed)
         super().__init__(
-            num_blocks, batch_size=batch_size, seed=seed, mean_item_tokens=block_tokens
-        )
-        self._block_tokens = block_tokens
-        # A view whose row i is block i with the token after it. Taking rows copies whole
-        # blocks: 2.5 times as fast as an index for each token.
-        self._blocks = as_strided(
-            np.asarray(ids),
-            shape=(num_blocks, block_tokens + 1),
-            strides=(block_tokens * ids.itemsize, ids.itemsize),
-            writeable=False,
+            self._blocks.count, batch_size=batch_size, seed=seed, mean_item_tokens=block_tokens
         )
         self._end_id = end_id
 
     def _make(self, items: Items) -> Batch:
-        ids = self._blocks[items.numbers].astype(np.int64)  # (B, T + 1)
+        ids = self._blocks.of(items)  # (B, T + 1)
         block = torch.from_numpy(ids)
         batch: Batch = {"input_ids": block[:, :-1], "labels": block[:, 1:]}
         if self._end_id is not None:
@@ -180,14 +218,8 @@ class BlockBatches(Batches):
             batch["position_ids"] = torch.from_numpy(positions)
         return batch
 
-    def _stretches(self, numbers: Ints) -> list[tuple[int, int]]:
-        # With the token after the block: it is a label.
-        return block_stretches(numbers, every=self._block_tokens, length=self._block_tokens + 1)
-
-
-def block_stretches(numbers: Ints, *, every: int, length: int) -> list[tuple[int, int]]:
-    """(start, stop) of blocks of `length` tokens, of which one starts `every` so many."""
-    return [(start, start + length) for start in (numbers * every).tolist()]
+    def _stretches(self, items: Items) -> list[tuple[int, int]]:
+        return self._blocks.stretches(items)
 
 
 def _since_last(is_start: NDArray[np.bool_]) -> Ints:

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wordmill.errors import DataError
 from wordmill.params.training import DenoisingParams
-from wordmill.tokens.batches import IGNORED, Batch, Batches, Items, block_stretches
+from wordmill.tokens.batches import IGNORED, Batch, Batches, Blocks, Items
 from wordmill.tokens.rows import Ints, places
 from wordmill.tokens.seq2seq_batches import seq2seq_batch
 from wordmill.tokens.store import Ids
@@ -69,23 +68,17 @@ class DenoisingBatches(Batches):
         pad_id: int,
         end_id: int,
     ) -> None:
-        num_blocks = len(ids) // block_tokens
-        if num_blocks < 1:
-            raise DataError(
-                f"the text has {len(ids)} tokens, less than one block of {block_tokens};"
-                " give more text or lower model.context_tokens"
-            )
+        self._blocks = Blocks(ids, every=block_tokens, length=block_tokens, seed=seed)
         super().__init__(
-            num_blocks, batch_size=batch_size, seed=seed, mean_item_tokens=block_tokens
+            self._blocks.count, batch_size=batch_size, seed=seed, mean_item_tokens=block_tokens
         )
-        self._blocks = np.asarray(ids)[: num_blocks * block_tokens].reshape(num_blocks, -1)
         self._shape = _shape(block_tokens, params, num_sentinels=len(sentinels))
         self._continued_fraction = params.continued_fraction
         self._sentinels, self._end_id = sentinels, end_id
         self._start_id, self._pad_id = start_id, pad_id
 
     def _make(self, items: Items) -> Batch:
-        blocks = self._blocks[items.numbers].astype(np.int64)  # (B, T)
+        blocks = self._blocks.of(items)  # (B, T)
         draws = _draws(self._seed, items, count=blocks.shape[1])  # (B, T)
         is_cut = draws[:, 0] < self._continued_fraction * 2.0**_DRAW_BITS
         read = np.full_like(blocks, self._pad_id)
@@ -104,9 +97,8 @@ class DenoisingBatches(Batches):
             pad_id=self._pad_id,
         )
 
-    def _stretches(self, numbers: Ints) -> list[tuple[int, int]]:
-        width = self._blocks.shape[1]
-        return block_stretches(numbers, every=width, length=width)
+    def _stretches(self, items: Items) -> list[tuple[int, int]]:
+        return self._blocks.stretches(items)
 
     def _write_cut(
         self, rows: Ints, blocks: Ints, draws: Draws, read: Ints, said: Ints

@@ -133,8 +133,8 @@ class PackedPairBatches(Batches):
             pairs, rows=rows, columns=columns, shape=(len(counts), width), has_positions=True
         )
 
-    def _stretches(self, numbers: Ints) -> list[tuple[int, int]]:
-        return pair_stretches(self._spans[self._in_rows[self._places(numbers)[0]]])
+    def _stretches(self, items: Items) -> list[tuple[int, int]]:
+        return pair_stretches(self._spans[self._in_rows[self._places(items.numbers)[0]]])
 
     def _places(self, rows: Ints) -> tuple[Ints, Ints]:
         """Where the pairs of rows stand, row by row, and how many each row has."""

@@ -43,8 +43,8 @@ class PooledPairBatches(Batches):
         chosen = by_length[order[within]]
         return Items(items.numbers[chosen], items.visits[chosen])
 
-    def _stretches(self, numbers: Ints) -> list[tuple[int, int]]:
-        return pair_stretches(self._spans[numbers])
+    def _stretches(self, items: Items) -> list[tuple[int, int]]:
+        return pair_stretches(self._spans[items.numbers])
 
 
 def check_pairs(spans: Ints) -> None:
