@@ -29,8 +29,14 @@ def test_every_block_is_seen_once_before_any_is_seen_again(batch_size):
     firsts = [
         int(x) for s in range(900 // batch_size + 1) for x in batches.at(s)["input_ids"][:, 0]
     ]
+    shifts = []
     for epoch in range(len(firsts) // 100):
-        assert sorted(firsts[epoch * 100 : epoch * 100 + 100]) == list(range(0, 1000, 10))
+        starts = sorted(firsts[epoch * 100 : epoch * 100 + 100])
+        assert starts == [min(place, 990) for place in range(starts[0], starts[0] + 1000, 10)]
+        shifts.append(starts[0])
+    assert shifts[0] == 0
+    assert len(set(shifts)) > 3  # the text is met in other pieces
+    assert max(shifts) < 10
 
 
 def test_a_batch_depends_on_seed_and_step_alone():

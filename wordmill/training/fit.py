@@ -147,6 +147,7 @@ class _Run:
         self._is_on_gpu = hardware.is_on_gpu(compute)
         self._precision = hardware.precision(params, is_on_gpu=self._is_on_gpu)
         self.steps = num_steps(params, data.train)
+        self._is_compiled = hardware.is_compiled(model, params, is_on_gpu=self._is_on_gpu)
         self._world_size = compute.devices * compute.num_nodes
         self._checkpoint = newest_checkpoint(place.scratch)
         if self._checkpoint:
@@ -170,7 +171,7 @@ class _Run:
             loss=Loss(
                 model,
                 is_dense=isinstance(data.train, BlockBatches),
-                is_compiled=hardware.is_compiled(params, is_on_gpu=self._is_on_gpu),
+                is_compiled=self._is_compiled,
             ),
             loader=self._loader,
         )
