@@ -203,7 +203,7 @@ class _Run:
             except ValueError:
                 name = type(self._model).__name__
                 raise ParamsError(f"is_gradient_checkpointed: {name} has no such thing") from None
-        if hardware.is_compiled(self._params, is_on_gpu=self._is_on_gpu):
+        if self._is_compiled:
             self._model.compile()
 
     def _new_trainer(self) -> pl.Trainer:
