@@ -10,7 +10,7 @@ from stages.training import records_of, save_as_is, train_and_save
 from wordmill.models.building import new_model
 from wordmill.models.encoder_decoder import decoder_start_id
 from wordmill.models.folder import load_tokenizer
-from wordmill.models.pretrained import load_checkpoint
+from wordmill.models.pretrained import load_checkpoint, resize
 from wordmill.models.vocabulary import vocabulary_of
 from wordmill.params.model import ModelParams
 from wordmill.params.training import PretrainParams
@@ -57,13 +57,16 @@ def _model(stage: Stage, shape: ModelParams, tokenizer: PreTrainedTokenizerFast)
     vocabulary = vocabulary_of(tokenizer)
     if shape.kind != "pretrained":
         return new_model(shape, vocabulary, seed=stage.seed, tokenizer=tokenizer)
-    return load_checkpoint(
+    model = load_checkpoint(
         stage.value("tokenize", "checkpoint"),
         revision=stage.value("tokenize", "revision"),
         is_remote_code_run=shape.pretrained.is_remote_code_run,
         vocabulary=vocabulary,
         context_tokens=shape.context_tokens,
     )
+    if model.config.is_encoder_decoder and shape.pretrained.is_pretraining_continued:
+        resize(model, int(sentinel_ids(tokenizer).max()) + 1)
+    return model
 
 
 def _batches(

@@ -11,14 +11,14 @@ import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from stages.stage import Stage
+from stages.stage import is_first
 from wordmill.errors import TryAgainError
 
 log = logging.getLogger("stages")
 
 
 @contextmanager
-def requeued(stage: Stage) -> Generator[None]:
+def requeued() -> Generator[None]:
     """Turn SIGUSR1 into SIGTERM, after which training has saved itself, and queue the job again."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
@@ -35,7 +35,7 @@ def requeued(stage: Stage) -> Generator[None]:
     try:
         yield
     except TryAgainError:
-        if was_asked and stage.is_first:
+        if was_asked and is_first():
             _requeue(job)
         raise
     finally:

@@ -59,11 +59,6 @@ class Stage:
         self._params = parse_params(everything.Params, read_params(PARAMS), file=PARAMS)
         self.seed: int = self._params.seed
 
-    @cached_property
-    def is_first(self) -> bool:
-        """Whether this process speaks and writes for all that train together."""
-        return not any(int(os.environ.get(name, "0")) for name in _RANK_VARIABLES)
-
     def section(self, name: str, shape: type[S]) -> S:
         """A section of params.yaml."""
         found = getattr(self._params, name)
@@ -107,7 +102,7 @@ class Stage:
 
     def show(self, line: str) -> None:
         """Show a progress line: in place on a terminal, else marked, for a log to keep."""
-        if not self.is_first:
+        if not is_first():
             return
         if sys.stdout.isatty():
             print(f"\r\x1b[K{line}", end="\n" if "100%" in line else "", flush=True)
@@ -138,7 +133,7 @@ def run(name: str, main: Callable[[Stage], str], *, description: str | None) -> 
     time_of_day = "" if _REPORT_VARIABLE in os.environ else "%(asctime)s "  # a flow has its own
     logging.basicConfig(
         stream=sys.stdout,
-        level=logging.INFO,
+        level=logging.INFO if is_first() else logging.WARNING,
         format=f"{time_of_day}%(message)s",
         datefmt="%H:%M:%S",
     )
@@ -147,15 +142,20 @@ def run(name: str, main: Callable[[Stage], str], *, description: str | None) -> 
     sys.exit(_guarded(name, main))
 
 
+def is_first() -> bool:
+    """Whether this process speaks and writes for all that train together."""
+    return not any(int(os.environ.get(name, "0")) for name in _RANK_VARIABLES)
+
+
 def _guarded(name: str, main: Callable[[Stage], str]) -> int:
     if "DVC_STAGE" in os.environ:
         _end_with_parent()
     stage, started_at = None, time.monotonic()
     try:
         stage = Stage(name)
-        with _only_one(name) if stage.is_first else nullcontext():
+        with _only_one(name) if is_first() else nullcontext():
             message = main(stage)
-        if not stage.is_first:
+        if not is_first():
             return 0
         seconds = time.monotonic() - started_at
         log.info("%s: %s (%.0f s) -> %s", name, message, seconds, stage.output)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.inputs import dvc_hash
-from stages.stage import Stage
+from stages.stage import Stage, is_first
 from wordmill.errors import TryAgainError
 from wordmill.files import replaced_file
 
@@ -103,7 +103,7 @@ def stage_run(stage: Stage, params: dict[str, Any]) -> Generator[StageRun]:
     Raises:
         TryAgainError: the tracking server does not answer.
     """
-    if not stage.is_first:
+    if not is_first():
         yield StageRun()
         return
     if "MLFLOW_TRACKING_URI" not in os.environ:

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from stages.inputs import identity
 from stages.slurm import requeued
-from stages.stage import Stage
+from stages.stage import Stage, is_first
 from stages.tracking import stage_run
 from wordmill.models.folder import save_model
 from wordmill.params.compute import ComputeParams
@@ -52,9 +52,9 @@ def train_and_save(
             **stage.progress,
         )
         compute = stage.section("compute", ComputeParams)
-        with requeued(stage):
+        with requeued():
             curves = fit(model, params, compute=compute, data=data, place=place, seed=stage.seed)
-        if stage.is_first:
+        if is_first():
             with stage.output_folder() as folder:
                 if save:
                     save(folder)
@@ -67,7 +67,7 @@ def train_and_save(
 
 def save_as_is(stage: Stage, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> str:
     """Write a checkpoint's weights as the stage's output; its curves have no point."""
-    if stage.is_first:
+    if is_first():
         with stage.output_folder() as folder:
             save_model(folder / "model", model, tokenizer)
             Curves().write(folder)

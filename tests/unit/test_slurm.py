@@ -1,13 +1,10 @@
 import os
 import signal
-from types import SimpleNamespace
 
 import pytest
 
 from stages.slurm import requeued
 from wordmill.errors import TryAgainError
-
-FIRST = SimpleNamespace(is_first=True)
 
 
 @pytest.fixture
@@ -21,7 +18,7 @@ def scontrol(tmp_path, monkeypatch):
     return tmp_path / "asked"
 
 
-def stop_by(sign, stage=FIRST):
+def stop_by(sign):
     """What training does on SIGTERM: it saves itself and asks to be tried again."""
 
     def save(*_):
@@ -29,7 +26,7 @@ def stop_by(sign, stage=FIRST):
 
     before = signal.signal(signal.SIGTERM, save)
     try:
-        with pytest.raises(TryAgainError), requeued(stage):
+        with pytest.raises(TryAgainError), requeued():
             os.kill(os.getpid(), sign)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -46,8 +43,9 @@ def test_a_job_that_is_cancelled_is_not(scontrol):
     assert not scontrol.exists()
 
 
-def test_one_process_asks_for_all(scontrol):
-    stop_by(signal.SIGUSR1, SimpleNamespace(is_first=False))
+def test_one_process_asks_for_all(scontrol, monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    stop_by(signal.SIGUSR1)
     assert not scontrol.exists()
 
 
@@ -62,5 +60,5 @@ def test_a_missing_or_failing_scontrol_is_a_warning(scontrol, monkeypatch, caplo
 
 def test_without_a_job_nothing_happens(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    with requeued(FIRST):
+    with requeued():
         assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL

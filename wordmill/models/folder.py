@@ -81,7 +81,23 @@ def load_model(folder: Path, *, is_remote_code_run: bool = False) -> Model:
             )
     except (OSError, ValueError, SafetensorError) as error:
         raise _cannot_load(folder, "model", error) from None
+    be_quiet_about_padding(model)
     return model.eval()
+
+
+def be_quiet_about_padding(model: PreTrainedModel) -> None:
+    """Keep a model from asking for a mask where a batch holds padding.
+
+    It comes last and has no label here: causal attention is mask enough. On a GPU, to look for
+    it would wait for the device at each step.
+    """
+    for part in model.modules():
+        if isinstance(part, PreTrainedModel):
+            part.warn_if_padding_and_no_attention_mask = _say_nothing
+
+
+def _say_nothing(*_: object) -> None:
+    pass
 
 
 def weights_digest(folder: Path) -> str:

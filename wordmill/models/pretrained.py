@@ -21,7 +21,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from transformers.utils.hub import resolve_revision
 
 from wordmill.errors import DataError, ParamsError
-from wordmill.models.folder import without_bar
+from wordmill.models.folder import be_quiet_about_padding, without_bar
 from wordmill.tokens.hub import load_errors_named
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def load_checkpoint(
         config = source.config()
         _check_positions(name, config, context_tokens)
         model = source.model(config)
+    be_quiet_about_padding(model)
     _fit(model, vocabulary)
     return model
 
@@ -157,11 +158,11 @@ def _fit(model: PreTrainedModel, vocabulary: Vocabulary) -> None:
         pad_token_id=vocabulary.pad_id,
         decoder_start_token_id=getattr(config, "decoder_start_token_id", None),
     )
-    _resize(model, vocabulary.size)
+    resize(model, vocabulary.size)
 
 
-def _resize(model: PreTrainedModel, num_ids: int) -> None:
-    """Give new ids the mean of the embeddings there are, and of the output layer's rows.
+def resize(model: PreTrainedModel, num_ids: int) -> None:
+    """Give new ids, where there are fewer than `num_ids`, the mean of the embeddings there are, and of the output layer's rows.
 
     So they take little from the probability of the others
     (https://nlp.stanford.edu/~johnhew/vocab-expansion.html), and no seed is needed.
