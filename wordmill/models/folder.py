@@ -96,7 +96,7 @@ def be_quiet_about_padding(model: PreTrainedModel) -> None:
             part.warn_if_padding_and_no_attention_mask = _say_nothing
 
 
-def _say_nothing(*_: object) -> None:
+def _say_nothing(input_ids: object, attention_mask: object) -> None:
     pass
 
 

@@ -162,7 +162,7 @@ def _fit(model: PreTrainedModel, vocabulary: Vocabulary) -> None:
 
 
 def resize(model: PreTrainedModel, num_ids: int) -> None:
-    """Give new ids, where there are fewer than `num_ids`, the mean of the embeddings there are, and of the output layer's rows.
+    """Give ids that are new the mean of the embeddings there are, and of the output layer's rows.
 
     So they take little from the probability of the others
     (https://nlp.stanford.edu/~johnhew/vocab-expansion.html), and no seed is needed.
