@@ -24,6 +24,7 @@ from wordmill.progress import nowhere
 from wordmill.tokens.batches import BlockBatches
 from wordmill.tokens.pair_batches import PackedPairBatches, PairBatches
 from wordmill.training.checkpoints import newest_checkpoint, step_of
+from wordmill.training.feed import Feed
 from wordmill.training.fit import Data, Place, fit
 from wordmill.training.hardware import precision
 from wordmill.training.monitor import Monitor
@@ -386,6 +387,18 @@ def test_a_run_in_parts_resumes_at_any_step(tmp_path):
 def test_a_step_that_cannot_be_dealt_out_is_refused(tmp_path):
     with pytest.raises(ParamsError, match="batch_size 4 must be a multiple of 3"):
         train(decoder(), tmp_path, params=recipe(accumulate_batches=3))
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument")
+def test_parts_made_beside_a_gpu_are_the_same_parts():
+    feed = Feed(blocks(), start=3, stop=6, accumulate=2, rank=1, world_size=2)
+    here, beside = (list(feed.loader(is_on_gpu=is_on_gpu)) for is_on_gpu in (False, True))
+    assert [(part.step, part.number, part.num_labels) for part in here] == [
+        (step, number, 64) for step in (3, 4, 5) for number in (1, 3)
+    ]
+    for one, other in zip(here, beside, strict=True):
+        assert one[1:] == other[1:]
+        assert all(torch.equal(one.batch[key], other.batch[key]) for key in one.batch)
 
 
 def test_labels_are_smoothed_in_training_and_not_in_validation(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,13 @@ class Feed(IterableDataset[Part]):
             num_workers=1,
             prefetch_factor=_PARTS_AHEAD,
             pin_memory=True,
+            worker_init_fn=_outlive_sigterm,
         )
+
+
+def _outlive_sigterm(_: int) -> None:
+    """Sent to the group, it is for the trainer, which saves itself and then ends this process."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def check_parts(params: TrainingParams, compute: ComputeParams) -> None:
