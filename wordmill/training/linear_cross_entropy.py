@@ -18,17 +18,18 @@ from torch.nn import functional as F
 
 from wordmill.tokens.batches import IGNORED
 
-# Forward and backward in ms, float32 on two cores (2 MB of L2, 32 MB of L3), N = 2048:
-#   V, D          plain   64 rows  128  256   512  1024  2048
-#   4096, 96         82        69   59   52    50    60    57
-#   4096, 192       118       129  106   91    90    94    90
-#   4096, 384       185       206  167  149   151   151   167
-#   32000, 96       608       455  367  412   435   467   425
-#   32000, 192      806       865  758  722   771   749   792
-#   32000, 384     1656      1553 1388 1256  1231  1202  1185
-# Plain is F.cross_entropy of F.linear. A chunk should stay in the caches (8 MB), but have rows
-# enough to pay for a pass over the weight's gradient. A GPU wants few large products: 2**27
-# logits are 256 MB in bf16 (by reckoning; not measured).
+# Forward and backward in ms, float32 on two quiet cores (2 MB of L2, 32 MB of L3), N = 2048, and
+# MiB held by plain F.cross_entropy of F.linear and by this (bench/loss.py):
+#   V, D          plain   64 rows  128  256   512  1024  2048   plain  this
+#   4096, 96         82        69   59   52    50    60    57      98    21
+#   4096, 192       118       129  106   91    90    94    90      99    26
+#   4096, 384       185       206  167  149   151   151   167     102    36
+#   32000, 96       608       455  367  412   435   467   425     762    88
+#   32000, 192      806       865  758  722   771   749   792     773   113
+#   32000, 384     1656      1553 1388 1256  1231  1202  1185     797   163
+# So it is taken at every size. A chunk should stay in the caches (8 MB), but have rows enough to
+# pay for a pass over the weight's gradient. A GPU wants few large products: 2**27 logits are
+# 256 MB in bf16 (by reckoning; not measured).
 _CPU_LOGITS, _GPU_LOGITS, _MIN_ROWS = 2**21, 2**27, 256
 
 Scores = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
