@@ -141,17 +141,20 @@ def curve_rows(job: Job, folder: Path) -> Iterator[list[str]]:
     runs = {name: run(replace(same, system=name), folder)["losses"] for name in SYSTEMS}
     bare = replace(same, system=BARE, seed=1)
     runs[f"{BARE}, another seed"] = run(bare, folder)["losses"]
+    apart = {name: distances(losses, runs[BARE]) for name, losses in runs.items()}
     for name, losses in runs.items():
-        apart = [abs(losses[step] - runs[BARE][step]) for step in runs[BARE]]
-        last = losses[str(job.steps)]
-        distances = (
-            ("", "") if name == BARE else (f"{statistics.mean(apart):.1e}", f"{max(apart):.1e}")
-        )
-        yield [name, f"{last:.4f}", *distances]
-    ours = max(abs(runs[OURS][step] - runs[BARE][step]) for step in runs[BARE])
-    noise = statistics.mean(apart)
-    verdict = "within" if ours < noise else "NOT within"
-    yield [f"this project's curve: {verdict} seed noise", "", "", ""]
+        found = apart[name]
+        told = ["", ""] if name == BARE else [f"{statistics.mean(found):.1e}", f"{max(found):.1e}"]
+        yield [name, f"{losses[str(job.steps)]:.4f}", *told]
+    noise = statistics.mean(apart[f"{BARE}, another seed"])
+    for name in (OURS, TRAINER):
+        verdict = "within" if max(apart[name]) < noise else "NOT within"
+        yield [f"{name}: {verdict} seed noise", "", "", ""]
+
+
+def distances(losses: dict[str, float], others: dict[str, float]) -> list[float]:
+    """How far two curves are apart at each step."""
+    return [abs(losses[step] - others[step]) for step in others]
 
 
 def speed_rows(job: Job, folder: Path, rounds: int) -> Iterator[list[str]]:

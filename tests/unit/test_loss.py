@@ -20,6 +20,7 @@ from transformers import (
 
 from wordmill.tokens.batches import IGNORED
 from wordmill.training import linear_cross_entropy as chunks
+from wordmill.training import loss as module
 from wordmill.training.linear_cross_entropy import linear_cross_entropy
 from wordmill.training.loss import Loss
 
@@ -376,3 +377,29 @@ def test_a_compiled_model_is_compiled_once_for_training_and_once_for_validation(
         with torch.no_grad():
             torch.testing.assert_close(loss(batch), wanted.detach(), rtol=1e-5, atol=0)
     assert counter.frame_count == 2
+
+
+@pytest.fixture
+def process_group(tmp_path):
+    from torch import distributed
+
+    store = f"file://{tmp_path}/store"
+    distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+def test_a_sharded_layer_is_called_as_the_module_it_is(process_group, monkeypatch):
+    from torch.distributed.fsdp import fully_shard
+
+    batch = batch_for(llama())
+    plain = llama(tie_word_embeddings=False)
+    wanted = gradients(plain, plain_loss(plain, batch))
+    model = llama(tie_word_embeddings=False)
+    loss = Loss(model)
+    mesh = torch.distributed.init_device_mesh("cpu", (1,))
+    fully_shard(model.lm_head, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    monkeypatch.setattr(module, "linear_cross_entropy", None)  # it must not be asked
+    found = gradients(model, loss(batch))
+    assert_close({name: one.full_tensor() for name, one in found.items()}, wanted)

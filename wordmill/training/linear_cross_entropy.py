@@ -18,17 +18,18 @@ from torch.nn import functional as F
 
 from wordmill.tokens.batches import IGNORED
 
-# Forward and backward in ms, float32 on two cores (2 MB of L2, 32 MB of L3), N = 2048:
-#   V, D          plain   64 rows  128  256   512  1024  2048
-#   4096, 96         82        69   59   52    50    60    57
-#   4096, 192       118       129  106   91    90    94    90
-#   4096, 384       185       206  167  149   151   151   167
-#   32000, 96       608       455  367  412   435   467   425
-#   32000, 192      806       865  758  722   771   749   792
-#   32000, 384     1656      1553 1388 1256  1231  1202  1185
-# Plain is F.cross_entropy of F.linear. A chunk should stay in the caches (8 MB), but have rows
-# enough to pay for a pass over the weight's gradient. A GPU wants few large products: 2**27
-# logits are 256 MB in bf16 (by reckoning; not measured).
+# Forward and backward in ms, float32 on two quiet cores (2 MB of L2, 32 MB of L3), N = 2048, and
+# MiB held by plain F.cross_entropy of F.linear and by this (bench/loss.py):
+#   V, D          plain   64 rows  128  256   512  1024  2048   plain  this
+#   4096, 96         82        69   59   52    50    60    57      98    21
+#   4096, 192       118       129  106   91    90    94    90      99    26
+#   4096, 384       185       206  167  149   151   151   167     102    36
+#   32000, 96       608       455  367  412   435   467   425     762    88
+#   32000, 192      806       865  758  722   771   749   792     773   113
+#   32000, 384     1656      1553 1388 1256  1231  1202  1185     797   163
+# So it is taken at every size. A chunk should stay in the caches (8 MB), but have rows enough to
+# pay for a pass over the weight's gradient. A GPU wants few large products: 2**27 logits are
+# 256 MB in bf16 (by reckoning; not measured).
 _CPU_LOGITS, _GPU_LOGITS, _MIN_ROWS = 2**21, 2**27, 256
 
 Scores = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
@@ -90,10 +91,12 @@ def scores_and_gradients(
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropies (N,) and their gradients by the logits (N, V).
 
-    Of an ignored place both are of no meaning. All passes are over a chunk in the cache; one
-    softmax is faster than a logsumexp and an exp (52 against 62 ms, V 4096, D 96).
+    Losses are in float32 at least, gradients in the type of the logits: compiled, neither is ever
+    written in another. Of an ignored place both are of no meaning. All passes are over a chunk in
+    the cache; a softmax is faster than a logsumexp and an exp (52 against 62 ms, V 4096, D 96).
     """
-    targets = labels.clamp(min=0)[:, None]  # (N, 1)
+    given, targets = logits.dtype, labels.clamp(min=0)[:, None]  # (N, 1)
+    logits = logits.to(_wide(given))
     highest = logits.amax(-1)  # (N,)
     kept = 1.0 - label_smoothing
     losses = -kept * logits.gather(1, targets)[:, 0]
@@ -105,7 +108,11 @@ def scores_and_gradients(
     if label_smoothing:
         gradients -= label_smoothing / logits.shape[1]
     of_targets = torch.full_like(targets, -kept, dtype=logits.dtype)
-    return losses, gradients.scatter_add_(1, targets, of_targets)
+    return losses, gradients.scatter_add_(1, targets, of_targets).to(given)
+
+
+def _wide(given: torch.dtype) -> torch.dtype:
+    return torch.promote_types(given, torch.float32)
 
 
 def _rows_a_chunk(weight: Tensor) -> int:
@@ -145,11 +152,11 @@ class _Sums:
         self._hidden, self._asked = hidden, asked
         self._weight = weight.to(asked.dtype)
         self._bias = None if bias is None else bias.to(asked.dtype)
-        self._wide = torch.promote_types(asked.dtype, torch.float32)
-        self.losses = hidden.new_zeros((), dtype=self._wide)
+        wide = _wide(asked.dtype)
+        self.losses = hidden.new_zeros((), dtype=wide)
         of_hidden, of_weight, of_bias = asked.needs
         self._by_hidden = torch.empty_like(hidden) if of_hidden else None
-        self._by_weight = torch.zeros_like(weight, dtype=self._wide) if of_weight else None
+        self._by_weight = torch.zeros_like(weight, dtype=wide) if of_weight else None
         self._by_bias = self.losses.new_zeros(len(weight)) if of_bias else None
 
     @property
@@ -160,11 +167,11 @@ class _Sums:
     def add(self, rows: slice, labels: Tensor) -> None:
         """Add a chunk's."""
         chunk = self._hidden[rows].to(self._asked.dtype)
-        logits = F.linear(chunk, self._weight, self._bias).to(self._wide)  # (rows, V)
+        logits = F.linear(chunk, self._weight, self._bias)  # (rows, V)
         smoothing = self._asked.label_smoothing
         if not any(self._asked.needs):
             self.losses += F.cross_entropy(
-                logits,
+                logits.to(self.losses.dtype),
                 labels,
                 ignore_index=IGNORED,
                 reduction="sum",
@@ -174,7 +181,7 @@ class _Sums:
         losses, by_logits = self._asked.scores(logits, labels, smoothing)
         is_labelled = labels != IGNORED
         self.losses += losses.masked_fill(~is_labelled, 0).sum()
-        self._add_gradients(rows, chunk, by_logits.to(self._asked.dtype), is_labelled)
+        self._add_gradients(rows, chunk, by_logits, is_labelled)
 
     def _add_gradients(
         self, rows: slice, chunk: Tensor, by_logits: Tensor, is_labelled: Tensor
@@ -184,7 +191,7 @@ class _Sums:
         if self._by_hidden is not None:
             self._by_hidden[rows] = (by_logits @ self._weight) * kept  # (rows, D)
         if self._by_weight is not None:
-            if self._wide == self._asked.dtype:
+            if self._by_weight.dtype == self._asked.dtype:
                 self._by_weight.addmm_(by_logits.T, chunk * kept)
             else:
                 self._by_weight += by_logits.T @ (chunk * kept)  # (V, D)
