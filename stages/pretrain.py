@@ -49,7 +49,7 @@ def main(stage: Stage) -> str:
         records_of=records_of(tokens, "documents.train", train),
         **known,
     )
-    logged = {"model": shape.model_dump(), **params.model_dump()}
+    logged = {"model": shape.in_use(), **params.model_dump()}
     return train_and_save(stage, model, tokenizer, params, data, logged=logged)
 
 

@@ -43,7 +43,7 @@ def test_the_runs_are_tracked_with_where_they_come_from(project, first_run):
     assert parent["tags"]["git.dirty"] == "false"
     assert parent["tags"]["dvc.finetune"].endswith(".dir")
     assert runs["pretrain"]["losses"] == list(range(1, 41))
-    assert runs["pretrain"]["params"]["hidden_size"] == "16"
+    assert runs["pretrain"]["params"]["model.decoder.hidden_size"] == "16"
     assert runs["pretrain"]["tags"]["wordmill.output"] == parent["tags"]["dvc.pretrain"]
     for stage in ("pretrain", "finetune", "evaluate"):
         assert runs[stage]["tags"]["mlflow.parentRunId"] == parent["id"]

@@ -3,7 +3,7 @@
 So one key, `kind`, changes the family, and nothing else has to.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -111,3 +111,8 @@ class ModelParams(Section):
     lstm: LstmParams
     ngram: NgramParams
     pretrained: CheckpointParams
+
+    def in_use(self) -> dict[str, Any]:
+        """What the kind reads, without the keys of the others."""
+        group = self.kind.replace("-", "_")
+        return self.model_dump(include={"kind", "context_tokens", group})
