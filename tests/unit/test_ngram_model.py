@@ -303,6 +303,7 @@ def test_a_comparison_scores_it_as_the_baseline_of_its_order(tokenizer):
             bootstrap_samples=100,
             decoding=DECODING,
         ),
+        context_tokens=64,
         max_source_tokens=32,
         seed=1,
         show=print,
