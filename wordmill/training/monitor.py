@@ -68,6 +68,11 @@ class Monitor(pl.Callback):
         self._record_steps = max(1, steps // _MAX_CURVE_POINTS)
         self._saved_at = time.monotonic()
         self._done_step = self._saved_step = 0
+        self._is_asked_to_stop = False
+
+    def ask_to_stop(self, *_: object) -> None:
+        """Stop after this step: a signal handler, where there are several devices."""
+        self._is_asked_to_stop = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._done_step = self._saved_step = trainer.global_step
@@ -132,11 +137,12 @@ class Monitor(pl.Callback):
         self._save(trainer)  # which names the best: older ones may go now
 
     def _save_if_due(self, trainer: pl.Trainer) -> None:
-        is_told = self._any(trainer, trainer.received_sigterm)
+        is_told = trainer.received_sigterm or self._is_asked_to_stop
         is_due = time.monotonic() - self._saved_at >= self._checkpoint_seconds
-        if is_told or self._any(trainer, is_due):
-            self._save(trainer)
-        if is_told:
+        if not self._any(trainer, is_told or is_due):
+            return
+        self._save(trainer)
+        if self._any(trainer, is_told):
             raise SIGTERMException
 
     def _save(self, trainer: pl.Trainer) -> None:
