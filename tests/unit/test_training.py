@@ -23,9 +23,10 @@ from wordmill.params.training import PretrainParams
 from wordmill.progress import nowhere
 from wordmill.tokens.batches import BlockBatches
 from wordmill.tokens.pair_batches import PackedPairBatches, PairBatches
+from wordmill.training import fit as fitting
 from wordmill.training.checkpoints import newest_checkpoint, step_of
 from wordmill.training.fit import Data, Place, fit
-from wordmill.training.hardware import precision
+from wordmill.training.hardware import peak_flops, precision
 from wordmill.training.monitor import Monitor
 from wordmill.training.schedule import lr_fraction, num_steps
 
@@ -497,6 +498,33 @@ def test_bf16_is_chosen_only_where_the_hardware_has_it(monkeypatch):
     assert precision(recipe(precision=32), is_on_gpu=True) == "32-true"
     with pytest.raises(ParamsError, match="'16-mixed' needs a GPU"):
         precision(recipe(precision="16-mixed"), is_on_gpu=False)
+
+
+def test_the_peak_is_of_the_very_gpu(monkeypatch):
+    named = {
+        "NVIDIA H100 80GB HBM3": 989e12,
+        "NVIDIA H100 PCIe": 756e12,
+        "NVIDIA A100-SXM4-80GB": 312e12,
+        "Tesla V100-SXM2-16GB": 125e12,
+        "Tesla T4": 65e12,
+        "NVIDIA RTX A1000": None,
+        "NVIDIA T400 4GB": None,
+    }
+    for name, peak in named.items():
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
+        assert peak_flops(precision="bf16-mixed", is_on_gpu=True) == peak
+    assert peak_flops(precision="bf16-mixed", is_on_gpu=False) is None
+
+
+def test_speed_is_told_however_readings_and_the_curve_fall_together(tmp_path, monkeypatch):
+    """As on a GPU: some steps are read at once, and not each of them is a point of the curve."""
+    watch = fitting.Watch
+    monkeypatch.setattr(fitting, "Watch", lambda **known: watch(**{**known, "every_steps": 5}))
+    monkeypatch.setattr("wordmill.training.monitor._MAX_CURVE_POINTS", 8)
+    tracker = Tracker()
+    train(decoder(), tmp_path, tracker=tracker)
+    told = [step for step, metrics in tracker.logged if "tokens_per_second" in metrics]
+    assert told == [3, 9, 15, 18, 24]
 
 
 def test_the_library_of_training_warns_of_nothing(tmp_path):

@@ -243,7 +243,7 @@ class _Run:
             is_scaled=self._precision == "16-mixed",
         )
         item_tokens = data.train.mean_item_tokens
-        peak = hardware.peak_flops(precision=self._precision)
+        peak = hardware.peak_flops(precision=self._precision, is_on_gpu=self._is_on_gpu)
         pace = Pace(
             step_tokens=item_tokens * params.batch_size,
             flops_a_token=hardware.flops_a_token(self._model, context_tokens=item_tokens),

@@ -152,17 +152,17 @@ class Monitor(pl.Callback):
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
 
     def _record(self, found: list[Read], module: Any) -> None:
-        for read in found:
-            if read.step % self._record_steps and read.step != self._steps:
-                continue
+        kept = [at for at in found if at.step % self._record_steps == 0 or at.step == self._steps]
+        for read in kept:
             lr = module.lr_at(read.step - 1)
             self.curves.training.append((read.step, read.loss, lr))
-            is_last = read is found[-1]  # speed is of all of them together
+            is_last = read is kept[-1]  # speed is of all of them together
             metrics = {"loss": read.loss, "lr": lr, "gradient_norm": read.gradient_norm}
-            self._tracker.log({**metrics, **(self._speed() if is_last else {})}, read.step)
+            speed = self._speed(module) if is_last else {}
+            self._tracker.log({**metrics, **speed}, read.step)
 
-    def _speed(self) -> dict[str, float]:
-        is_on_gpu = self._validator.device.type == "cuda"
+    def _speed(self, module: Any) -> dict[str, float]:
+        is_on_gpu = module.device.type == "cuda"
         return {**self._pace.metrics(), "memory_gb": memory_bytes(is_on_gpu=is_on_gpu) / 1e9}
 
     def _report(self, found: Validation) -> None:
