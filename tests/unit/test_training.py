@@ -24,7 +24,7 @@ from wordmill.progress import nowhere
 from wordmill.tokens.batches import BlockBatches
 from wordmill.tokens.pair_batches import PackedPairBatches, PairBatches
 from wordmill.training import fit as fitting
-from wordmill.training.checkpoints import newest_checkpoint, step_of
+from wordmill.training.checkpoints import WholeCheckpointIO, newest_checkpoint, step_of
 from wordmill.training.fit import Data, Place, fit
 from wordmill.training.hardware import peak_flops, precision
 from wordmill.training.monitor import Monitor
@@ -347,6 +347,19 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, damage):
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
     assert [step_of(path) for path in checkpoints_of(tmp_path)] == [7, 8]
+
+
+def test_writing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
+    write, written = WholeCheckpointIO.save_checkpoint, []
+
+    def slowly(self, checkpoint, path, storage_options=None):
+        written.append(checkpoint["global_step"])
+        time.sleep(0.2)
+        write(self, checkpoint, path, storage_options)
+
+    monkeypatch.setattr(WholeCheckpointIO, "save_checkpoint", slowly)
+    train(decoder(), tmp_path, params=recipe(keeps="last"), checkpoint_seconds=0.001)
+    assert len(written) == 1  # of 24 steps of a few ms
 
 
 def test_half_written_checkpoints_are_not_seen(tmp_path):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # A curve of more points is no more telling and costs a row in every store it goes to.
 _MAX_CURVE_POINTS = 500
+# A large model takes seconds to write: so many times as long it is trained before the next time.
+_LEAST_TRAINING_A_WRITE = 50
 _CHECKPOINT_NAME = "newest.ckpt"  # the writer puts step and hash in its place
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class Monitor(pl.Callback):
         progress: counts steps.
         tracker: takes metrics; sent before each checkpoint, so that none is lost.
         folder: where checkpoints are written.
-        checkpoint_seconds: time between two of them.
+        checkpoint_seconds: least time between two of them; 0 writes one after each step.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Monitor(pl.Callback):
         self._watch, self._pace, self._validator = watch, pace, validator
         self._progress, self._tracker = progress, tracker
         self._folder, self._checkpoint_seconds = folder, checkpoint_seconds
+        self._write_seconds = 0.0
         self._record_steps = max(1, steps // _MAX_CURVE_POINTS)
         self._saved_at = time.monotonic()
         self._done_step = self._saved_step = 0
@@ -138,7 +141,7 @@ class Monitor(pl.Callback):
 
     def _save_if_due(self, trainer: pl.Trainer) -> None:
         is_told = trainer.received_sigterm or self._is_asked_to_stop
-        is_due = time.monotonic() - self._saved_at >= self._checkpoint_seconds
+        is_due = time.monotonic() - self._saved_at >= self._pause_seconds()
         if not self._any(trainer, is_told or is_due):
             return
         self._save(trainer)
@@ -148,8 +151,15 @@ class Monitor(pl.Callback):
     def _save(self, trainer: pl.Trainer) -> None:
         self._record(self._watch.read(), trainer.lightning_module)
         self._tracker.flush()
+        began_at = time.monotonic()
         trainer.save_checkpoint(self._folder / _CHECKPOINT_NAME)
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+        self._write_seconds = self._saved_at - began_at
+
+    def _pause_seconds(self) -> float:
+        if self._checkpoint_seconds == 0:
+            return 0.0
+        return max(self._checkpoint_seconds, self._write_seconds * _LEAST_TRAINING_A_WRITE)
 
     def _record(self, found: list[Read], module: Any) -> None:
         kept = [at for at in found if at.step % self._record_steps == 0 or at.step == self._steps]
