@@ -87,7 +87,9 @@ def test_every_pair_is_seen_once_an_epoch_and_like_lengths_together():
 
 
 def test_a_pair_does_not_stand_beside_itself_where_there_are_few():
-    found = pairs([(2, 1), (2, 2), (3, 2), (4, 2)] * 5, batch_size=4)  # five batches: less than a whole pool
+    found = pairs(
+        [(2, 1), (2, 2), (3, 2), (4, 2)] * 5, batch_size=4
+    )  # five batches: less than a whole pool
     for step in range(20):
         rows = found.records_of_step(step)
         assert len(set(rows)) == len(rows) == 4

@@ -1,3 +1,4 @@
+import errno
 import math
 import multiprocessing
 import os
@@ -13,7 +14,7 @@ import pytest
 import torch
 from conftest import SMALL_PARAMS
 
-from wordmill.errors import DataError, ParamsError, TryAgainError
+from wordmill.errors import DataError, OutputError, ParamsError, TryAgainError
 from wordmill.models.building import new_model
 from wordmill.models.vocabulary import Vocabulary
 from wordmill.params.compute import ComputeParams
@@ -23,6 +24,7 @@ from wordmill.params.training import PretrainParams
 from wordmill.progress import nowhere
 from wordmill.tokens.batches import BlockBatches
 from wordmill.tokens.pair_batches import PackedPairBatches, PairBatches
+from wordmill.training import checkpoints
 from wordmill.training import fit as fitting
 from wordmill.training.checkpoints import WholeCheckpointIO, newest_checkpoint, step_of
 from wordmill.training.fit import Data, Place, fit
@@ -360,6 +362,32 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
     monkeypatch.setattr(WholeCheckpointIO, "save_checkpoint", slowly)
     train(decoder(), tmp_path, params=recipe(keeps="last"), checkpoint_seconds=0.001)
     assert len(written) == 1  # of 24 steps of a few ms
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    before = checkpoints_of(tmp_path)
+
+    real = checkpoints._Hashed
+
+    class Full:
+        """A file on a disk with room for 3,000 bytes more."""
+
+        def __init__(self, file):
+            self._file, self._room = file, 3000
+
+        def write(self, content):
+            self._room -= len(content)
+            if self._room < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return self._file.write(content)
+
+        def flush(self):
+            self._file.flush()
+
+    monkeypatch.setattr(checkpoints, "_Hashed", lambda file: real(Full(file)))
+    with pytest.raises(OutputError, match="can't be written: No space left on device"):
+        train(decoder(), tmp_path, checkpoint_seconds=0)
+    assert sorted(tmp_path.glob("*")) == before
 
 
 def test_half_written_checkpoints_are_not_seen(tmp_path):
