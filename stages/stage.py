@@ -163,7 +163,8 @@ def _guarded(name: str, main: Callable[[Stage], str]) -> int:
         return 0
     except WordmillError as error:
         report = stage.report if stage else {"stage": name, "status": "failed"}
-        _tell_flow({**report, "message": str(error), "exit_status": error.exit_status})
+        if is_first():
+            _tell_flow({**report, "message": str(error), "exit_status": error.exit_status})
         print(f"\n{name}: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Trains a small decoder on pairs of different lengths: `python train_on.py DEVICES FOLDER`.
+"""Trains a small decoder on pairs of different lengths: `python train_on.py DEVICES FOLDER STEPS`.
 
 A program of its own, as Lightning starts it again for each device beside the first.
 """
@@ -39,11 +39,13 @@ def pairs(batch_size):
     return PairBatches(ids, spans, pad_id=1, batch_size=batch_size, seed=0)
 
 
-def main(devices: int, folder: Path) -> None:
+def main(devices: int, folder: Path, steps: int) -> None:
     torch.set_num_threads(1)
     shape = ModelParams(**SMALL_PARAMS["model"])
     model = new_model(shape, Vocabulary(64, end_id=0, pad_id=1), seed=0)
-    params = FinetuneParams(**{**SMALL_PARAMS["finetune"], "length": "30 steps", "batch_size": 8})
+    params = FinetuneParams(
+        **{**SMALL_PARAMS["finetune"], "length": f"{steps} steps", "batch_size": 8}
+    )
     curves = fit(
         model,
         params,
@@ -69,4 +71,4 @@ def main(devices: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

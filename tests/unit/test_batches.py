@@ -86,6 +86,15 @@ def test_every_pair_is_seen_once_an_epoch_and_like_lengths_together():
     assert padding / total < 0.1
 
 
+def test_a_pair_does_not_stand_beside_itself_where_there_are_few():
+    found = pairs(
+        [(2, 1), (2, 2), (3, 2), (4, 2)] * 5, batch_size=4
+    )  # five batches: less than a whole pool
+    for step in range(20):
+        rows = found.records_of_step(step)
+        assert len(set(rows)) == len(rows) == 4
+
+
 def test_without_pairs_there_is_no_batch():
     with pytest.raises(DataError, match="no pair in this split"):
         PairBatches(np.empty(0, np.uint16), np.empty((0, 3), int), pad_id=0, batch_size=2, seed=0)

@@ -23,6 +23,7 @@ from wordmill.errors import ParamsError
 from wordmill.models.folder import load_model, save_model
 from wordmill.models.lora import merged, save_adapters, with_adapters
 from wordmill.params.training import LoraParams
+from wordmill.training.dropout import dropout
 
 SIZE = 40
 PARAMS = LoraParams(is_on=True, rank=4, alpha=8.0, dropout=0.0)
@@ -186,3 +187,22 @@ def test_without_peft_the_way_to_it_is_named(monkeypatch):
     with pytest.raises(ParamsError, match=r"pip install 'wordmill\[lora\]'") as caught:
         with_adapters(llama(), PARAMS, seed=5)
     assert "\n" not in str(caught.value)
+
+
+def test_adapters_keep_a_dropout_of_their_own():
+    model = with_adapters(llama(), PARAMS.model_copy(update={"dropout": 0.3}), seed=5)
+
+    def rates():
+        return {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
+
+    with dropout(model, 0.0):
+        assert rates() == {0.3}
+    model.eval()
+    wanted = logits(model)
+    model.base_model.model.train()
+    for name, module in model.named_modules():
+        if "lora_dropout" in name:
+            module.eval()
+    with dropout(model, 0.5):  # what the base has is dropped from too
+        assert not torch.equal(logits(model), wanted)
+        assert rates() == {0.3}

@@ -1,3 +1,4 @@
+import errno
 import math
 import multiprocessing
 import os
@@ -13,7 +14,7 @@ import pytest
 import torch
 from conftest import SMALL_PARAMS
 
-from wordmill.errors import DataError, ParamsError, TryAgainError
+from wordmill.errors import DataError, OutputError, ParamsError, TryAgainError
 from wordmill.models.building import new_model
 from wordmill.models.vocabulary import Vocabulary
 from wordmill.params.compute import ComputeParams
@@ -23,10 +24,12 @@ from wordmill.params.training import PretrainParams
 from wordmill.progress import nowhere
 from wordmill.tokens.batches import BlockBatches
 from wordmill.tokens.pair_batches import PackedPairBatches, PairBatches
-from wordmill.training.checkpoints import newest_checkpoint, step_of
+from wordmill.training import checkpoints
+from wordmill.training import fit as fitting
+from wordmill.training.checkpoints import WholeCheckpointIO, newest_checkpoint, step_of
 from wordmill.training.feed import Feed
 from wordmill.training.fit import Data, Place, fit
-from wordmill.training.hardware import precision
+from wordmill.training.hardware import peak_flops, precision
 from wordmill.training.monitor import Monitor
 from wordmill.training.schedule import lr_fraction, num_steps
 
@@ -155,8 +158,8 @@ def test_the_losses_are_the_golden_ones(tmp_path):
 
 
 def test_one_batch_overfits(tmp_path):
-    text = np.random.default_rng(0).integers(2, VOCAB, 17).astype(np.uint16)
-    batch = BlockBatches(text, block_tokens=16, batch_size=1, seed=0)
+    text = np.random.default_rng(0).integers(2, VOCAB, 33).astype(np.uint16)
+    batch = BlockBatches(text, block_tokens=32, batch_size=1, seed=0)  # one block: it can't move
     curves = train(decoder(), tmp_path, params=recipe(length="300 steps", lr=0.02), batches=batch)
     assert curves.training[-1][1] < 0.05 < math.log(VOCAB) - 1 < curves.training[0][1]
 
@@ -349,6 +352,45 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
     assert [step_of(path) for path in checkpoints_of(tmp_path)] == [7, 8]
 
 
+def test_writing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
+    write, written = WholeCheckpointIO.save_checkpoint, []
+
+    def slowly(self, checkpoint, path, storage_options=None):
+        written.append(checkpoint["global_step"])
+        time.sleep(0.2)
+        write(self, checkpoint, path, storage_options)
+
+    monkeypatch.setattr(WholeCheckpointIO, "save_checkpoint", slowly)
+    train(decoder(), tmp_path, params=recipe(keeps="last"), checkpoint_seconds=0.001)
+    assert len(written) == 1  # of 24 steps of a few ms
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    before = checkpoints_of(tmp_path)
+
+    real = checkpoints._Hashed
+
+    class Full:
+        """A file on a disk with room for 3,000 bytes more."""
+
+        def __init__(self, file):
+            self._file, self._room = file, 3000
+
+        def write(self, content):
+            self._room -= len(content)
+            if self._room < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return self._file.write(content)
+
+        def flush(self):
+            self._file.flush()
+
+    monkeypatch.setattr(checkpoints, "_Hashed", lambda file: real(Full(file)))
+    with pytest.raises(OutputError, match="can't be written: No space left on device"):
+        train(decoder(), tmp_path, checkpoint_seconds=0)
+    assert sorted(tmp_path.glob("*")) == before
+
+
 def test_half_written_checkpoints_are_not_seen(tmp_path):
     (tmp_path / ".step-000000009-0000000000000000.ckpt.partial").write_bytes(b"x")
     assert newest_checkpoint(tmp_path) is None
@@ -510,6 +552,33 @@ def test_bf16_is_chosen_only_where_the_hardware_has_it(monkeypatch):
     assert precision(recipe(precision=32), is_on_gpu=True) == "32-true"
     with pytest.raises(ParamsError, match="'16-mixed' needs a GPU"):
         precision(recipe(precision="16-mixed"), is_on_gpu=False)
+
+
+def test_the_peak_is_of_the_very_gpu(monkeypatch):
+    named = {
+        "NVIDIA H100 80GB HBM3": 989e12,
+        "NVIDIA H100 PCIe": 756e12,
+        "NVIDIA A100-SXM4-80GB": 312e12,
+        "Tesla V100-SXM2-16GB": 125e12,
+        "Tesla T4": 65e12,
+        "NVIDIA RTX A1000": None,
+        "NVIDIA T400 4GB": None,
+    }
+    for name, peak in named.items():
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
+        assert peak_flops(precision="bf16-mixed", is_on_gpu=True) == peak
+    assert peak_flops(precision="bf16-mixed", is_on_gpu=False) is None
+
+
+def test_speed_is_told_however_readings_and_the_curve_fall_together(tmp_path, monkeypatch):
+    """As on a GPU: some steps are read at once, and not each of them is a point of the curve."""
+    watch = fitting.Watch
+    monkeypatch.setattr(fitting, "Watch", lambda **known: watch(**{**known, "every_steps": 5}))
+    monkeypatch.setattr("wordmill.training.monitor._MAX_CURVE_POINTS", 8)
+    tracker = Tracker()
+    train(decoder(), tmp_path, tracker=tracker)
+    told = [step for step, metrics in tracker.logged if "tokens_per_second" in metrics]
+    assert told == [3, 9, 15, 18, 24]
 
 
 def test_the_library_of_training_warns_of_nothing(tmp_path):

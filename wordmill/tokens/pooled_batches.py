@@ -29,17 +29,19 @@ class PooledPairBatches(Batches):
     def __init__(self, spans: Ints, *, batch_size: int, seed: int, mean_item_tokens: float) -> None:
         check_pairs(spans)
         self._spans = spans
+        # No more than an epoch: a pair that is there twice would stand beside itself in a batch.
+        self._num_batches = max(1, min(_BATCHES_A_POOL, len(spans) // batch_size))
         super().__init__(
             len(spans), batch_size=batch_size, seed=seed, mean_item_tokens=mean_item_tokens
         )
 
     def _items_of_step(self, step: int) -> Items:
-        pool, within = divmod(step, _BATCHES_A_POOL)
-        size = self.batch_size * _BATCHES_A_POOL
+        pool, within = divmod(step, self._num_batches)
+        size = self.batch_size * self._num_batches
         items = self._items_at(pool * size, (pool + 1) * size)
         lengths = self._spans[items.numbers, 2] - self._spans[items.numbers, 0]
-        by_length = np.argsort(lengths, kind="stable").reshape(_BATCHES_A_POOL, -1)
-        order = np.random.default_rng([self._seed, 1, pool]).permutation(_BATCHES_A_POOL)
+        by_length = np.argsort(lengths, kind="stable").reshape(self._num_batches, -1)
+        order = np.random.default_rng([self._seed, 1, pool]).permutation(self._num_batches)
         chosen = by_length[order[within]]
         return Items(items.numbers[chosen], items.visits[chosen])
 

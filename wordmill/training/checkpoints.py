@@ -112,10 +112,16 @@ class _Hashed:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.digest = file, hashlib.sha256()
+        self.error: OSError | None = None
+        """Why a write failed: torch.save says only that it did."""
 
     def write(self, content: bytes) -> int:
         self.digest.update(content)
-        return self._file.write(content)
+        try:
+            return self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self._file.flush()
@@ -126,7 +132,10 @@ def _write(folder: Path, kind: str, step: int, content: dict[str, Any]) -> None:
     with replaced_file(folder / kind) as partial:
         with partial.open("wb") as file:
             hashed = _Hashed(file)
-            torch.save(content, hashed)  # pyright: ignore[reportArgumentType]
+            try:
+                torch.save(content, hashed)  # pyright: ignore[reportArgumentType]
+            except RuntimeError as error:
+                raise hashed.error or error from None
         digest = hashed.digest.hexdigest()[:16]
         if _digest_of(partial) != digest:
             raise OutputError(f"{folder}: the disk does not give back what was written to it")

@@ -2,7 +2,7 @@
 
 Models with places of their own (nn.Dropout, or rates that their layers read) get the rate set
 there. Llama-like ones have none but inside attention; what their embedding, attention and
-feed-forward layers give is dropped from by hooks, as in GPT-2.
+feed-forward layers give is dropped from by hooks, as in GPT-2. Adapters keep their own rate.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _RATES = ("dropout", "attention_dropout", "activation_dropout")
 _IN_ATTENTION = "attention_dropout"
+_OF_ADAPTERS = ".lora_dropout."  # peft's name
 # What writes to the residual stream of a Llama-like layer.
 _BRANCH_ENDS = ("o_proj", "down_proj")
 
@@ -40,7 +41,9 @@ def dropout(model: PreTrainedModel, rate: float) -> Generator[None]:
 def _set_rates(model: nn.Module, rate: float) -> bool:
     """Set every rate there is; whether there is one outside attention."""
     found = False
-    for module in model.modules():
+    for path, module in model.named_modules():
+        if _OF_ADAPTERS in path:
+            continue
         if isinstance(module, nn.Dropout):
             module.p, found = rate, True
         for name in _RATES:

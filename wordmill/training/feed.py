@@ -66,6 +66,7 @@ class Feed(IterableDataset[Part]):
             batch_size=None,
             generator=own,
             num_workers=1,
+            multiprocessing_context="fork",  # others would send it a copy of the mapped files
             prefetch_factor=_PARTS_AHEAD,
             pin_memory=True,
             worker_init_fn=_outlive_sigterm,

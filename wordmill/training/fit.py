@@ -208,7 +208,7 @@ class _Run:
 
     def _new_trainer(self) -> pl.Trainer:
         compute = self._compute
-        return pl.Trainer(
+        trainer = pl.Trainer(
             accelerator="cuda" if self._is_on_gpu else "cpu",
             devices=compute.devices,
             num_nodes=compute.num_nodes,
@@ -227,6 +227,9 @@ class _Run:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
+        if self._world_size > 1:
+            _leave_sigterm_to(self.monitor, trainer)
+        return trainer
 
     def _new_monitor(self) -> Monitor:
         params, place, data = self._params, self._place, self._data
@@ -240,7 +243,7 @@ class _Run:
             is_scaled=self._precision == "16-mixed",
         )
         item_tokens = data.train.mean_item_tokens
-        peak = hardware.peak_flops(precision=self._precision)
+        peak = hardware.peak_flops(precision=self._precision, is_on_gpu=self._is_on_gpu)
         pace = Pace(
             step_tokens=item_tokens * params.batch_size,
             flops_a_token=hardware.flops_a_token(self._model, context_tokens=item_tokens),
@@ -279,6 +282,19 @@ def _stops_named(scratch: Path, steps: int) -> Generator[None]:
         ) from None
     except SystemExit:
         raise KeyboardInterrupt from None
+
+
+def _leave_sigterm_to(monitor: Monitor, trainer: pl.Trainer) -> None:
+    """Let the monitor, which asks all devices between two steps, decide when to stop.
+
+    Lightning's handler broadcasts from wherever the signal finds it, and the other devices may be
+    in another operation: of five runs of two processes that were told to stop, two hung for ever.
+    It also asks all devices before each part of a step, and waits for the answer.
+    """
+    connector: Any = trainer._signal_connector  # pyright: ignore[reportPrivateUsage]
+    connector._sigterm_notifier_fn = monitor.ask_to_stop
+    epoch_loop: Any = trainer.fit_loop.epoch_loop
+    epoch_loop._broadcast_sigterm_tensor = lambda: None
 
 
 def _of_model(weights: dict[str, Any]) -> dict[str, Any]:

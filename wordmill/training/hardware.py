@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
 # Dense 16-bit tensor operations a second by the makers' data sheets (no sparsity).
 _PEAK_FLOPS = {
     "H200": 989e12,
+    "GH200": 989e12,
     "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
     "H100": 989e12,
     "A100": 312e12,
     "L40S": 362e12,
+    "L40": 181e12,
     "L4": 121e12,
     "A10": 125e12,
     "V100": 125e12,
@@ -102,12 +106,13 @@ def flops_a_token(model: PreTrainedModel, *, context_tokens: float) -> float:
     return 6 * num_parameters + 12 * layers * width * context_tokens
 
 
-def peak_flops(*, precision: str) -> float | None:
+def peak_flops(*, precision: str, is_on_gpu: bool) -> float | None:
     """Operations a second that a GPU can do at most, None where that is not known here."""
-    if not torch.cuda.is_available() or precision == "32-true":
+    if not is_on_gpu or precision == "32-true":
         return None
     name = torch.cuda.get_device_name()
-    return next((peak for known, peak in _PEAK_FLOPS.items() if known in name), None)
+    # Whole words: an A1000 is no A100, and a T400 no T4.
+    return next((peak for at, peak in _PEAK_FLOPS.items() if re.search(rf"\b{at}\b", name)), None)
 
 
 def memory_bytes(*, is_on_gpu: bool) -> int:

@@ -60,6 +60,8 @@ class LanguageModelling(pl.LightningModule):
         self.model = model
         self._params, self._steps, self._seed = params, steps, seed
         self._loader, self._loss_sum = loader, loss
+        # By name, and now: FSDP makes a flat part of each before the optimizer is asked for.
+        self._matrices = {name for name, p in self.named_parameters() if p.dim() >= 2}
         self.loss = torch.zeros(())
         """Of the last step, this device's share."""
         self.gradient_norm = torch.zeros(())
@@ -90,10 +92,12 @@ class LanguageModelling(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW (https://arxiv.org/abs/1711.05101), matrices decayed, norms and biases not."""
         params = self._params
-        trained = [p for p in self.parameters() if p.requires_grad]
+        trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+        matrices = [p for name, p in trained if name in self._matrices]
+        others = [p for name, p in trained if name not in self._matrices]
         groups = [
-            {"params": [p for p in trained if p.dim() >= 2], "weight_decay": params.weight_decay},
-            {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+            {"params": matrices, "weight_decay": params.weight_decay},
+            {"params": others, "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(
             groups,

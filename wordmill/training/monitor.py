@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # A curve of more points is no more telling and costs a row in every store it goes to.
 _MAX_CURVE_POINTS = 500
+# A large model takes seconds to write: so many times as long it is trained before the next time.
+_LEAST_TRAINING_A_WRITE = 50
 _CHECKPOINT_NAME = "newest.ckpt"  # the writer puts step and hash in its place
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class Monitor(pl.Callback):
         progress: counts steps.
         tracker: takes metrics; sent before each checkpoint, so that none is lost.
         folder: where checkpoints are written.
-        checkpoint_seconds: time between two of them.
+        checkpoint_seconds: least time between two of them; 0 writes one after each step.
     """
 
     def __init__(
@@ -65,9 +67,15 @@ class Monitor(pl.Callback):
         self._watch, self._pace, self._validator = watch, pace, validator
         self._progress, self._tracker = progress, tracker
         self._folder, self._checkpoint_seconds = folder, checkpoint_seconds
+        self._write_seconds = 0.0
         self._record_steps = max(1, steps // _MAX_CURVE_POINTS)
         self._saved_at = time.monotonic()
         self._done_step = self._saved_step = 0
+        self._is_asked_to_stop = False
+
+    def ask_to_stop(self, *_: object) -> None:
+        """Stop after this step: a signal handler, where there are several devices."""
+        self._is_asked_to_stop = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._done_step = self._saved_step = trainer.global_step
@@ -132,31 +140,39 @@ class Monitor(pl.Callback):
         self._save(trainer)  # which names the best: older ones may go now
 
     def _save_if_due(self, trainer: pl.Trainer) -> None:
-        is_told = self._any(trainer, trainer.received_sigterm)
-        is_due = time.monotonic() - self._saved_at >= self._checkpoint_seconds
-        if is_told or self._any(trainer, is_due):
-            self._save(trainer)
-        if is_told:
+        is_told = trainer.received_sigterm or self._is_asked_to_stop
+        is_due = time.monotonic() - self._saved_at >= self._pause_seconds()
+        if not self._any(trainer, is_told or is_due):
+            return
+        self._save(trainer)
+        if self._any(trainer, is_told):
             raise SIGTERMException
 
     def _save(self, trainer: pl.Trainer) -> None:
         self._record(self._watch.read(), trainer.lightning_module)
         self._tracker.flush()
+        began_at = time.monotonic()
         trainer.save_checkpoint(self._folder / _CHECKPOINT_NAME)
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+        self._write_seconds = self._saved_at - began_at
+
+    def _pause_seconds(self) -> float:
+        if self._checkpoint_seconds == 0:
+            return 0.0
+        return max(self._checkpoint_seconds, self._write_seconds * _LEAST_TRAINING_A_WRITE)
 
     def _record(self, found: list[Read], module: Any) -> None:
-        for read in found:
-            if read.step % self._record_steps and read.step != self._steps:
-                continue
+        kept = [at for at in found if at.step % self._record_steps == 0 or at.step == self._steps]
+        for read in kept:
             lr = module.lr_at(read.step - 1)
             self.curves.training.append((read.step, read.loss, lr))
-            is_last = read is found[-1]  # speed is of all of them together
+            is_last = read is kept[-1]  # speed is of all of them together
             metrics = {"loss": read.loss, "lr": lr, "gradient_norm": read.gradient_norm}
-            self._tracker.log({**metrics, **(self._speed() if is_last else {})}, read.step)
+            speed = self._speed(module) if is_last else {}
+            self._tracker.log({**metrics, **speed}, read.step)
 
-    def _speed(self) -> dict[str, float]:
-        is_on_gpu = self._validator.device.type == "cuda"
+    def _speed(self, module: Any) -> dict[str, float]:
+        is_on_gpu = module.device.type == "cuda"
         return {**self._pace.metrics(), "memory_gb": memory_bytes(is_on_gpu=is_on_gpu) / 1e9}
 
     def _report(self, found: Validation) -> None:

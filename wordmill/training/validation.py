@@ -29,11 +29,9 @@ class Validator:
 
     def __init__(self, batches: Batches, *, bytes_of_ids: NDArray[np.int64] | None) -> None:
         self._batches, self._bytes_of_ids = batches, bytes_of_ids
-        self.device = torch.device("cpu")
 
     def validate(self, trainer: pl.Trainer, module: LanguageModelling) -> Validation | None:
         """The loss of the model as it is; None where SIGTERM came meanwhile."""
-        self.device = module.device
         sums = torch.zeros(3, dtype=torch.float64)  # nats, tokens, bytes
         module.eval()
         with torch.no_grad():
@@ -43,7 +41,7 @@ class Validator:
                 sums += self._sums(trainer, module, batch)
             else:
                 module.train()
-                return _validation(trainer.global_step, self._added_up(trainer, sums))
+                return _validation(trainer.global_step, _added_up(trainer, sums, module.device))
         module.train()
         return None
 
@@ -56,10 +54,11 @@ class Validator:
             nats = float(module.loss_sum(there))
         return torch.tensor([nats, len(labels), num_bytes], dtype=torch.float64)
 
-    def _added_up(self, trainer: pl.Trainer, sums: Tensor) -> Tensor:
-        if trainer.world_size == 1:
-            return sums
-        return trainer.strategy.reduce(sums.to(self.device), reduce_op="sum").cpu()
+
+def _added_up(trainer: pl.Trainer, sums: Tensor, device: torch.device) -> Tensor:
+    if trainer.world_size == 1:
+        return sums
+    return trainer.strategy.reduce(sums.to(device), reduce_op="sum").cpu()
 
 
 def _validation(step: int, sums: Tensor) -> Validation:
