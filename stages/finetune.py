@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 from stages import ngram
 from stages.stage import Stage, run
 from stages.training import records_of, train_and_save
+from wordmill.errors import ParamsError
 from wordmill.models.encoder_decoder import decoder_start_id
 from wordmill.models.folder import load_model, load_tokenizer, save_model
 from wordmill.models.lora import merged, save_adapters, with_adapters
@@ -78,6 +79,10 @@ def _batches(
     ids, spans = tokens.ids(f"pairs.{split}"), tokens.spans(f"pairs.{split}")
     common: dict[str, Any] = {"pad_id": pad_id, "batch_size": params.batch_size, "seed": seed}
     if model.config.is_encoder_decoder:
+        if params.pair_packing == "pack":
+            raise ParamsError(
+                "finetune.pair_packing: 'pack' is for decoders; an encoder-decoder needs 'bucket'"
+            )
         start_id = decoder_start_id(model)
         return Seq2SeqPairBatches(ids, spans, start_id=start_id, **common)
     if params.pair_packing == "bucket":

@@ -33,7 +33,7 @@ def main(stage: Stage) -> str:
     tokenizer = load_tokenizer(source / "tokenizer")
     model = _model(stage, shape, tokenizer)
     if shape.kind == "pretrained" and not shape.pretrained.is_pretraining_continued:
-        return save_as_is(stage, model, tokenizer)
+        return save_as_is(stage, model, tokenizer, logged={"model": shape.in_use()})
     tokens = TokenFolder(source, tokenizer_fingerprint=fingerprint(tokenizer))
     train, validation = (
         _batches(tokens.ids(f"documents.{split}"), model, tokenizer, shape, params, stage.seed)

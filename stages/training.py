@@ -65,12 +65,20 @@ def train_and_save(
     return f"{model.num_parameters():,} parameters, {_summary(curves, params)}"
 
 
-def save_as_is(stage: Stage, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> str:
+def save_as_is(
+    stage: Stage,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    logged: dict[str, Any],
+) -> str:
     """Write a checkpoint's weights as the stage's output; its curves have no point."""
-    if is_first():
-        with stage.output_folder() as folder:
-            save_model(folder / "model", model, tokenizer)
-            Curves().write(folder)
+    with stage_run(stage, logged) as tracker:
+        if is_first():
+            with stage.output_folder() as folder:
+                save_model(folder / "model", model, tokenizer)
+                Curves().write(folder)
+            tracker.made(stage.output)
     return f"{model.num_parameters():,} parameters, the checkpoint's own"
 
 

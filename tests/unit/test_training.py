@@ -78,12 +78,13 @@ def train(
     tracker=None,
     checkpoint_seconds=60.0,
     identity=None,
+    compute=None,
     **known,
 ):
     return fit(
         model,
         params or recipe(),
-        compute=ComputeParams(**SMALL_PARAMS["compute"]),
+        compute=compute or ComputeParams(**SMALL_PARAMS["compute"]),
         data=Data(train=batches or blocks(), validation=validation or blocks(), **known),
         place=Place(
             scratch=scratch,
@@ -585,3 +586,24 @@ def test_the_library_of_training_warns_of_nothing(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         train(decoder(), tmp_path, params=recipe(length="6 steps"))
+
+
+def test_a_model_cut_into_parts_becomes_whole_again(tmp_path):
+    model, kept = decoder(), weights(decoder())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.data = torch.zeros(0)  # what sharding leaves
+    fitting._make_whole(model)
+    model.load_state_dict(kept)
+    assert_same(weights(model), kept)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"keeps": "last"}, "keeps: 'last' needs whole weights"), ({}, "'fsdp' needs GPUs")],
+)
+def test_sharding_that_cannot_be_is_refused(tmp_path, changes, message):
+    compute = ComputeParams(**{**SMALL_PARAMS["compute"], "strategy": "fsdp"})
+    with pytest.raises(ParamsError, match=message):
+        train(decoder(), tmp_path, params=recipe(**changes), compute=compute)

@@ -120,11 +120,14 @@ def fit(
         TryAgainError: SIGTERM came; a checkpoint is written.
     """
     check_parts(params, compute)
+    _check_sharding(model, params, compute)
     run = _Run(model, params, compute, data, place, seed)
     with _stops_named(place.scratch, run.steps):
         run.train()
     best = run.monitor.curves.best
     if params.keeps == "best" and best is not None:
+        if compute.strategy == "fsdp":
+            _make_whole(model)
         model.load_state_dict(_of_model(load_best(place.scratch, best.step)))
     model.eval()
     return run.monitor.curves
@@ -205,6 +208,8 @@ class _Run:
                 raise ParamsError(f"is_gradient_checkpointed: {name} has no such thing") from None
         if self._is_compiled:
             self._model.compile()
+        # Not needed for the same results, and a pass over memory at every new tensor.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
 
     def _new_trainer(self) -> pl.Trainer:
         compute = self._compute
@@ -267,6 +272,20 @@ class _Run:
         return self._trainer.strategy.reduce(values, reduce_op="sum")
 
 
+def _check_sharding(model: PreTrainedModel, params: TrainingParams, compute: ComputeParams) -> None:
+    if compute.strategy != "fsdp":
+        return
+    if params.keeps != "best":
+        raise ParamsError("keeps: 'last' needs whole weights, which fsdp has not; set it to best")
+    if hasattr(model, "peft_config"):
+        raise ParamsError("compute.strategy: 'fsdp' takes no adapters; take ddp")
+
+
+def _make_whole(model: PreTrainedModel) -> None:
+    """Give a model that was cut into parts parameters of its own again; their values are new."""
+    model.__dict__.update(type(model)(model.config).__dict__)
+
+
 @contextmanager
 def _stops_named(scratch: Path, steps: int) -> Generator[None]:
     """Lightning leaves with status 0 on SIGTERM, and DVC would take the stage for done."""
@@ -282,6 +301,18 @@ def _stops_named(scratch: Path, steps: int) -> Generator[None]:
         ) from None
     except SystemExit:
         raise KeyboardInterrupt from None
+    except RuntimeError as error:
+        if not _is_lost_process(error):
+            raise
+        raise TryAgainError(
+            "another process of this training is gone; run it again to go on from the newest"
+            f" checkpoint: {str(error).partition(chr(10))[0]}"
+        ) from None
+
+
+def _is_lost_process(error: RuntimeError) -> bool:
+    """Whether devices that work together could not: gloo says so by a plain RuntimeError."""
+    return isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)
 
 
 def _leave_sigterm_to(monitor: Monitor, trainer: pl.Trainer) -> None:

@@ -117,7 +117,7 @@ class Watch:
         return DataError(
             f"step {step}: {what}; lower lr, raise warmup_steps or look at the records of its batch"
             f" ({_named(self._records_of(step - 1))}); last good checkpoint:"
-            f" {self._newest() or 'none yet'}"
+            f" {self._newest() or 'none yet'} (of these very params: others start anew)"
         )
 
 
