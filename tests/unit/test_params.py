@@ -81,6 +81,58 @@ def test_a_pair_must_fit_the_context(params):
     assert "model.context_tokens is 64" in problems(params)[0]
 
 
+@pytest.mark.parametrize(
+    ("section", "change", "expected"),
+    [
+        ("model", {"kind": "pretrained"}, "needs tokenize.kind 'checkpoint'"),
+        ("model", {"kind": "rnn"}, "model.kind: must be"),
+        ("pretrain", {"length": 5}, "pretrain.length: got 5; allowed: a number and a unit"),
+        ("pretrain", {"length": "5"}, "pretrain.length: got '5'; allowed: a number and a unit"),
+        ("pretrain", {"length": "1.5 steps"}, "steps are whole"),
+        ("pretrain", {"length": "0 epochs"}, "above zero"),
+        ("pretrain", {"precision": "32-true"}, "pretrain.precision: must be"),
+        ("finetune", {"dropout": 1.0}, "finetune.dropout: must be"),
+        ("compute", {"devices": 0}, "compute.devices: must be"),
+    ],
+)
+def test_a_wrong_recipe_says_what_is_allowed(params, section, change, expected):
+    params[section].update(change)
+    assert expected in problems(params)[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("encoder-decoder", "needs 'bucket'"), ("lstm", "needs 'bucket'")]
+)
+def test_pairs_are_packed_for_decoders_alone(params, kind, expected):
+    params["model"]["kind"] = kind
+    params["finetune"]["pair_packing"] = "pack"
+    assert expected in problems(params)[0]
+
+
+def test_adapters_need_their_library_before_anything_runs(params, monkeypatch):
+    params["finetune"]["lora"]["is_on"] = True
+    parse_params(Params, params, file=Path("params.yaml"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert "pip install -e '.[lora]'" in problems(params)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "unit"),
+    [
+        ("750 steps", 750, "steps"),
+        ("20M tokens", 20e6, "tokens"),
+        ("1.5 epochs", 1.5, "epochs"),
+        ("1 step", 1, "steps"),
+    ],
+)
+def test_a_length_is_a_number_with_a_unit(params, text, number, unit):
+    params["finetune"]["length"] = text
+    found = parse_params(Params, params, file=Path("params.yaml")).finetune.length
+    assert found == (number, unit)
+    params["finetune"]["length"] = str(found)  # what is logged can be given again
+    assert parse_params(Params, params, file=Path("params.yaml")).finetune.length == found
+
+
 def test_yaml_is_read_as_dvc_reads_it(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("a: 3e-4\nb: yes\n")

@@ -4,6 +4,8 @@ Stages check against this when they start, but none depends on it: a stage rerun
 the shape of its own section changes.
 """
 
+import importlib.util
+
 from pydantic import Field, model_validator
 
 from wordmill.params.clean import CleanParams
@@ -52,6 +54,12 @@ class Params(Section):
             )
         if self.finetune.lora.is_on and kind in ("lstm", "ngram"):
             raise ValueError(f"finetune.lora is for Transformers; model.kind is '{kind}'")
+        if self.finetune.lora.is_on and importlib.util.find_spec("peft") is None:
+            # Here, so that nobody waits for the pretraining to hear of it.
+            raise ValueError(
+                "finetune.lora needs peft; run `pip install 'wordmill[lora]'` (in a clone:"
+                " `pip install -e '.[lora]'`), or set finetune.lora.is_on to false"
+            )
         return self
 
     @model_validator(mode="after")
