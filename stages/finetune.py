@@ -9,6 +9,7 @@ from stages import ngram
 from stages.stage import Stage, run
 from stages.training import records_of, train_and_save
 from wordmill.errors import ParamsError
+from wordmill.models.apart import check_apart
 from wordmill.models.encoder_decoder import decoder_start_id
 from wordmill.models.folder import load_model, load_tokenizer, save_model
 from wordmill.models.lora import merged, save_adapters, with_adapters
@@ -87,6 +88,7 @@ def _batches(
         return Seq2SeqPairBatches(ids, spans, start_id=start_id, **common)
     if params.pair_packing == "bucket":
         return PairBatches(ids, spans, **common)
+    check_apart(model, key="finetune.pair_packing", instead="bucket")
     return PackedPairBatches(ids, spans, row_tokens=row_tokens, **common)
 
 

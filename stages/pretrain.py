@@ -7,6 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from stages import ngram
 from stages.stage import Stage, run
 from stages.training import records_of, save_as_is, train_and_save
+from wordmill.models.apart import check_apart
 from wordmill.models.building import new_model
 from wordmill.models.encoder_decoder import decoder_start_id
 from wordmill.models.folder import load_tokenizer
@@ -84,6 +85,8 @@ def _batches(
     }
     if not model.config.is_encoder_decoder:
         is_apart = params.attention == "document"
+        if is_apart:
+            check_apart(model, key="pretrain.attention", instead="block")
         return BlockBatches(ids, **common, end_id=end_id(tokenizer) if is_apart else None)
     return DenoisingBatches(
         ids,
