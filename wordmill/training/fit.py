@@ -248,11 +248,12 @@ class _Run:
             is_scaled=self._precision == "16-mixed",
         )
         item_tokens = data.train.mean_item_tokens
+        is_decoder = not self._model.config.is_encoder_decoder
         peak = hardware.peak_flops(precision=self._precision, is_on_gpu=self._is_on_gpu)
         pace = Pace(
             step_tokens=item_tokens * params.batch_size,
             flops_a_token=hardware.flops_a_token(self._model, context_tokens=item_tokens),
-            peak_flops=peak and peak * self._world_size,
+            peak_flops=peak and peak * self._world_size if is_decoder else None,
         )
         return Monitor(
             params,
