@@ -86,6 +86,16 @@ def test_a_pair_must_fit_the_context(params):
     [
         ("model", {"kind": "pretrained"}, "needs tokenize.kind 'checkpoint'"),
         ("model", {"kind": "rnn"}, "model.kind: must be"),
+        (
+            "model",
+            {
+                "encoder_decoder": {
+                    **SMALL_PARAMS["model"]["encoder_decoder"],
+                    "num_decoder_layers": 2,
+                }
+            },
+            "model.encoder_decoder: num_decoder_layers 2 may not be above num_encoder_layers 1",
+        ),
         ("pretrain", {"length": 5}, "pretrain.length: got 5; allowed: a number and a unit"),
         ("pretrain", {"length": "5"}, "pretrain.length: got '5'; allowed: a number and a unit"),
         ("pretrain", {"length": "1.5 steps"}, "steps are whole"),

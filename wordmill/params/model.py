@@ -60,6 +60,12 @@ class EncoderDecoderParams(Section):
             raise ValueError(
                 f"hidden_size {self.hidden_size} must be a multiple of num_heads {self.num_heads}"
             )
+        if self.style == "t5" and self.num_decoder_layers > self.num_encoder_layers:
+            # transformers sizes what a T5 keeps while it generates by its encoder, and then fails.
+            raise ValueError(
+                f"num_decoder_layers {self.num_decoder_layers} may not be above num_encoder_layers"
+                f" {self.num_encoder_layers} in style t5; take bart, or more encoder layers"
+            )
         return self
 
 
