@@ -528,12 +528,19 @@ def test_dropout_is_of_training_alone(tmp_path):
 
 
 def test_gradient_checkpointing_changes_no_loss(tmp_path):
-    params = recipe(dropout=0.2)
-    plain = train(decoder(), tmp_path / "plain", params=params)
-    saving = params.model_copy(update={"is_gradient_checkpointed": True})
-    saved = train(decoder(), tmp_path / "saved", params=saving)
-    losses = [[loss for _, loss, _ in curves.training] for curves in (plain, saved)]
+    losses, forwards = [], []
+    for is_checkpointed in (False, True):
+        model, calls = decoder(), []
+        layer = model.model.layers[
+            0
+        ].mlp  # asked before it works: the second time it may stop early
+        layer.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        params = recipe(dropout=0.2, is_gradient_checkpointed=is_checkpointed)
+        curves = train(model, tmp_path / str(is_checkpointed), params=params)
+        losses.append([loss for _, loss, _ in curves.training])
+        forwards.append(len(calls))
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    assert forwards[1] == forwards[0] + 24  # once more in each backward pass
 
 
 def test_mixed_precision_trains_to_about_the_same_loss(tmp_path):
@@ -607,3 +614,14 @@ def test_sharding_that_cannot_be_is_refused(tmp_path, changes, message):
     compute = ComputeParams(**{**SMALL_PARAMS["compute"], "strategy": "fsdp"})
     with pytest.raises(ParamsError, match=message):
         train(decoder(), tmp_path, params=recipe(**changes), compute=compute)
+
+
+def test_a_process_that_is_lost_asks_to_try_again_and_a_fault_of_ours_does_not(tmp_path):
+    def fail(text):
+        raise RuntimeError(text)
+
+    lost = "[/x/third_party/gloo/gloo/transport/tcp/pair.cc:538] Connection closed by peer"
+    with pytest.raises(TryAgainError, match="another process of this training is gone"):
+        train(decoder(), tmp_path / "lost", tracker=Tracker(3, lambda: fail(lost)))
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        train(decoder(), tmp_path / "ours", tracker=Tracker(3, lambda: fail("shapes do not fit")))

@@ -8,18 +8,15 @@ machine, same number of threads and devices).
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from wordmill.errors import ParamsError, TryAgainError
+from wordmill.errors import ParamsError
 from wordmill.progress import Progress, Show
 from wordmill.tokens.batches import BlockBatches
 from wordmill.training import hardware
@@ -38,6 +35,7 @@ from wordmill.training.loss import Loss
 from wordmill.training.module import LanguageModelling, Part
 from wordmill.training.monitor import Monitor
 from wordmill.training.schedule import num_steps
+from wordmill.training.stopping import leave_sigterm_to, stops_named
 from wordmill.training.validation import Validator
 from wordmill.training.watch import Pace, Tracker, Watch
 
@@ -122,7 +120,7 @@ def fit(
     check_parts(params, compute)
     _check_sharding(model, params, compute)
     run = _Run(model, params, compute, data, place, seed)
-    with _stops_named(place.scratch, run.steps):
+    with stops_named(place.scratch, run.steps):
         run.train()
     best = run.monitor.curves.best
     if params.keeps == "best" and best is not None:
@@ -233,7 +231,7 @@ class _Run:
             enable_model_summary=False,
         )
         if self._world_size > 1:
-            _leave_sigterm_to(self.monitor, trainer)
+            leave_sigterm_to(self.monitor, trainer)
         return trainer
 
     def _new_monitor(self) -> Monitor:
@@ -287,55 +285,6 @@ def _make_whole(model: PreTrainedModel) -> None:
     model.__dict__.update(type(model)(model.config).__dict__)
 
 
-@contextmanager
-def _stops_named(scratch: Path, steps: int) -> Generator[None]:
-    """Lightning leaves with status 0 on SIGTERM, and DVC would take the stage for done."""
-    try:
-        with warnings.catch_warnings():
-            _silence_lightning()
-            yield
-    except SIGTERMException:
-        newest = newest_checkpoint(scratch)
-        raise TryAgainError(
-            f"stopped by SIGTERM; run it again to go on after step"
-            f" {step_of(newest) if newest else 0} of {steps}"
-        ) from None
-    except SystemExit:
-        raise KeyboardInterrupt from None
-    except RuntimeError as error:
-        if not _is_lost_process(error):
-            raise
-        raise TryAgainError(
-            "another process of this training is gone; run it again to go on from the newest"
-            f" checkpoint: {str(error).partition(chr(10))[0]}"
-        ) from None
-
-
-def _is_lost_process(error: RuntimeError) -> bool:
-    """Whether devices that work together could not: gloo says so by a plain RuntimeError."""
-    return isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)
-
-
-def _leave_sigterm_to(monitor: Monitor, trainer: pl.Trainer) -> None:
-    """Let the monitor, which asks all devices between two steps, decide when to stop.
-
-    Lightning's handler broadcasts from wherever the signal finds it, and the other devices may be
-    in another operation: of five runs of two processes that were told to stop, two hung for ever.
-    It also asks all devices before each part of a step, and waits for the answer.
-    """
-    connector: Any = trainer._signal_connector  # pyright: ignore[reportPrivateUsage]
-    connector._sigterm_notifier_fn = monitor.ask_to_stop
-    epoch_loop: Any = trainer.fit_loop.epoch_loop
-    epoch_loop._broadcast_sigterm_tensor = lambda: None
-
-
 def _of_model(weights: dict[str, Any]) -> dict[str, Any]:
     """The weights under the model's own names, without the module's that held it."""
     return {name.removeprefix("model."): value for name, value in weights.items()}
-
-
-def _silence_lightning() -> None:
-    """Drop advice that does not apply (batches come ready from a memory map) or is its own."""
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*IterableDataset.*__len__.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated.*")
