@@ -7,7 +7,8 @@ import torch
 from conftest import SMALL_PARAMS, small_texts, small_tokenizer
 
 from wordmill.errors import DataError, ParamsError
-from wordmill.models import lstm
+from wordmill.models import additive_attention
+from wordmill.models.additive_attention import additive_scores
 from wordmill.models.building import new_model
 from wordmill.models.lstm import new_lstm
 from wordmill.models.vocabulary import Vocabulary, vocabulary_of
@@ -25,23 +26,18 @@ def ids(*shape, seed=0):
     return torch.randint(2, 40, shape, generator=torch.Generator().manual_seed(seed))
 
 
-def outcome(model, source, target, mask):
-    """Logits, and the gradients of their mean square."""
-    model.zero_grad()
-    logits = model(input_ids=source, attention_mask=mask, decoder_input_ids=target).logits
-    logits.square().mean().backward()
-    return logits.detach(), [parameter.grad.clone() for parameter in model.parameters()]
-
-
-def test_attention_in_parts_is_attention_at_once(monkeypatch):
-    model, source, target = new(), ids(2, 5), ids(2, 9)
-    mask = torch.tensor([[1] * 5, [1, 1, 0, 0, 0]])
-    whole, gradients = outcome(model, source, target, mask)
-    monkeypatch.setattr(lstm, "_MAX_SCORED", 2 * 2 * 5 * 16)  # two places at a time
-    parts, again = outcome(model, source, target, mask)
-    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-6)
-    for one, other in zip(gradients, again, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+def test_scores_and_their_gradients_are_those_of_the_formula(monkeypatch):
+    torch.manual_seed(0)
+    queries, keys, weight = (
+        torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((2, 9, 6), (2, 5, 6), (6,))
+    )
+    for numbers in (2 * 5 * 6, 2**18):  # two places at a time, then all at once
+        monkeypatch.setattr(additive_attention, "_NUMBERS_ON_CPU", numbers)
+        plain = torch.tanh(queries.unsqueeze(2) + keys.unsqueeze(1)) @ weight
+        scores = additive_scores(queries, keys, weight)
+        torch.testing.assert_close(scores, plain + weight.sum())
+        assert torch.autograd.gradcheck(additive_scores, (queries, keys, weight))
 
 
 def test_padding_on_the_left_is_refused():
@@ -78,6 +74,14 @@ def test_dropout_that_training_sets_is_used():
         one.p = 0.5
         assert not torch.equal(logits(), logits())
         one.p = 0.0
+
+
+def outcome(model, source, target, mask):
+    """Logits, and the gradients of their mean square."""
+    model.zero_grad()
+    logits = model(input_ids=source, attention_mask=mask, decoder_input_ids=target).logits
+    logits.square().mean().backward()
+    return logits.detach(), [parameter.grad.clone() for parameter in model.parameters()]
 
 
 def test_a_run_with_two_threads_repeats_itself():

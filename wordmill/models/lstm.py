@@ -14,19 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from torch.utils.checkpoint import checkpoint
 from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel, initialization
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
+from wordmill.models.additive_attention import additive_scores
 from wordmill.tokens.sentinels import NUM_SENTINELS
 
 if TYPE_CHECKING:
     from wordmill.models.vocabulary import Vocabulary
     from wordmill.params.model import LstmParams
-
-# Numbers that attention holds at once; more places are scored part by part, and again when
-# gradients are taken. 64 MiB in single precision.
-_MAX_SCORED = 2**24
 
 
 class LstmConfig(PreTrainedConfig):
@@ -150,33 +146,11 @@ class LstmDecoder(nn.Module):
     def _contexts(
         self, states: Tensor, keys: Tensor, memory: Tensor, is_token: Tensor | None
     ) -> Tensor:
-        places = max(1, _MAX_SCORED // keys.numel())
-        parts = states.split(places, dim=1)
-        if len(parts) == 1:
-            return self._context(states, keys, memory, is_token)
-        found = [
-            checkpoint(
-                self._context,
-                part,
-                keys,
-                memory,
-                is_token,
-                use_reentrant=False,
-                preserve_rng_state=False,  # nothing in it is random
-            )
-            for part in parts
-        ]
-        return torch.cat(found, dim=1)
-
-    def _context(
-        self, states: Tensor, keys: Tensor, memory: Tensor, is_token: Tensor | None
-    ) -> Tensor:
         """The mean of the memory, weighted by v . tanh(W state + U memory), (B, U, D)."""
-        sums = self.query(states).unsqueeze(2) + keys.unsqueeze(1)  # (B, U, T, D)
-        scores = self.score(torch.tanh(sums)).squeeze(-1)  # (B, U, T)
+        scores = additive_scores(self.query(states), keys, self.score.weight[0])  # (B, U, T)
         if is_token is not None:
             scores = scores.masked_fill(is_token.unsqueeze(1) == 0, -torch.inf)
-        return scores.softmax(dim=-1) @ memory
+        return scores.softmax(dim=-1).to(memory.dtype) @ memory
 
 
 class LstmForConditionalGeneration(PreTrainedModel, GenerationMixin):
