@@ -51,7 +51,8 @@ class _AdditiveScores(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (gradient,) = grad_outputs  # (B, U, T)
         queries, keys, weight = ctx.saved_tensors
         to_queries, to_keys = torch.empty_like(queries), torch.zeros_like(keys)
         to_weight = torch.zeros_like(weight)
