@@ -12,6 +12,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from wordmill.params.decoding import DecodingParams
 from wordmill.params.tokenize import TokenizeParams
 from wordmill.tokens.learning import learn
 
@@ -101,7 +102,21 @@ SMALL_PARAMS = {
         "stride_tokens": 32,
         "ngram_order": 3,
         "bootstrap_samples": 100,
-        "decoding": {"max_new_tokens": 8, "num_beams": 1, "no_repeat_ngram_size": 0},
+        "decoding": {**PARAMS["evaluate"]["decoding"], "max_new_tokens": 8},
+        "probes": {
+            "is_bias_probed": True,
+            "memorization": {"num_documents": 4, "prefix_tokens": 8, "continuation_tokens": 8},
+        },
+    },
+    "baselines": {
+        "lstm": {
+            "is_on": True,
+            "sizes": {**PARAMS["model"]["lstm"], "embedding_size": 16, "hidden_size": 16},
+            "length": "20 steps",
+            "batch_size": 8,
+            "lr": 5e-3,
+            "warmup_steps": 2,
+        }
     },
     "registry": {"name": "small"},
 }
@@ -113,6 +128,11 @@ SMALL_PARAMS["finetune"] = {
     "warmup_steps": 4,
     "validation_every_steps": 20,
 }
+
+
+def decoding_params(**changes):
+    """Greedy decoding, but for `changes`."""
+    return DecodingParams(**{**SMALL_PARAMS["evaluate"]["decoding"], **changes})
 
 
 def tokenize_params(**changes) -> TokenizeParams:

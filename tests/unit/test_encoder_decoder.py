@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL_PARAMS, small_texts, small_tokenizer
+from conftest import SMALL_PARAMS, decoding_params, small_texts, small_tokenizer
 from torch.nn import functional as F
 
 from wordmill.errors import DataError, ParamsError
@@ -15,7 +15,6 @@ from wordmill.models.building import new_model
 from wordmill.models.encoder_decoder import decoder_start_id
 from wordmill.models.folder import load_model, save_model
 from wordmill.models.vocabulary import Vocabulary
-from wordmill.params.evaluate import DecodingParams
 from wordmill.params.model import ModelParams
 from wordmill.progress import Progress
 from wordmill.tokens.encoding import PlainEncoder
@@ -205,7 +204,7 @@ def test_a_broken_folder_is_one_line(model, tokenizer, tmp_path):
 
 
 def engine(model, tokenizer, *, batch_size=4, **changes):
-    decoding = DecodingParams(max_new_tokens=8, num_beams=1, no_repeat_ngram_size=0)
+    decoding = decoding_params(max_new_tokens=8)
     decoding = decoding.model_copy(update=changes)
     return Engine(model, tokenizer, decoding=decoding, max_source_tokens=32, batch_size=batch_size)
 

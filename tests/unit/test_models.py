@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from conftest import SMALL_PARAMS, small_texts, small_tokenizer
+from conftest import SMALL_PARAMS, decoding_params, small_texts, small_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from wordmill.errors import DataError
@@ -11,14 +11,13 @@ from wordmill.generation.loading import load_engine
 from wordmill.models.building import new_model
 from wordmill.models.folder import load_model, save_model, weights_digest
 from wordmill.models.vocabulary import Vocabulary
-from wordmill.params.evaluate import DecodingParams
 from wordmill.params.model import ModelParams
 from wordmill.progress import Progress
 from wordmill.tokens.encoding import PlainEncoder
 from wordmill.tokens.prompts import Request
 from wordmill.tokens.tokenizer import END
 
-DECODING = DecodingParams(max_new_tokens=8, num_beams=1, no_repeat_ngram_size=0)
+DECODING = decoding_params(max_new_tokens=8)
 REQUESTS = [Request("summarize", text) for text in small_texts(11, seed=5)]
 
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL_PARAMS, small_texts, small_tokenizer, write_params
+from conftest import SMALL_PARAMS, decoding_params, small_texts, small_tokenizer, write_params
 from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
@@ -22,7 +22,7 @@ from wordmill.models.folder import load_model, load_tokenizer, save_model, weigh
 from wordmill.models.ngram import KneserNey
 from wordmill.models.ngram_model import NgramModel, TokenPairs, pairs_text
 from wordmill.models.vocabulary import Vocabulary, vocabulary_of
-from wordmill.params.evaluate import DecodingParams, EvaluateParams
+from wordmill.params.evaluate import EvaluateParams
 from wordmill.progress import Progress
 from wordmill.tokens.encoding import PlainEncoder
 from wordmill.tokens.prompts import Prompts, Request
@@ -31,7 +31,7 @@ from wordmill.tokens.tokenizer import encode_batch, end_id, fingerprint, num_ids
 
 END, PAD, SIZE = 0, 1, 40
 VOCABULARY = Vocabulary(SIZE, END, PAD)
-DECODING = DecodingParams(max_new_tokens=12, num_beams=1, no_repeat_ngram_size=0)
+DECODING = decoding_params(max_new_tokens=12)
 PAIRS = TokenPairs(
     np.array([END, 2, 3, 4, 5, END, END, 6, 7, END], dtype=np.uint16),
     np.array([[0, 3, 6], [6, 8, 10]]),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from wordmill.models.folder import Model
-    from wordmill.params.evaluate import DecodingParams
+    from wordmill.params.decoding import DecodingParams
 
 
 class Engine:

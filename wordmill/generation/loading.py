@@ -5,7 +5,7 @@ from typing import Any
 
 from wordmill.generation.engine import Engine
 from wordmill.models.folder import load_model, load_tokenizer
-from wordmill.params.evaluate import DecodingParams
+from wordmill.params.decoding import DecodingParams
 
 
 def load_engine(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wordmill.models.ngram import Floats
     from wordmill.models.ngram_counts import Ints
     from wordmill.models.ngram_model import NgramModel
-    from wordmill.params.evaluate import DecodingParams
+    from wordmill.params.decoding import DecodingParams
 
 
 class _Beams(NamedTuple):

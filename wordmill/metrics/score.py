@@ -1,5 +1,6 @@
 """A score with its identity, and the intervals that say how much of it is chance."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -7,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+# Of summed statistics, shape (S, K), the values of a score, shape (S,).
+Final = Callable[[Floats], Floats]
 
 # Resampled values held at once: bounds memory, not the result.
 _VALUES_AT_ONCE = 4_000_000
@@ -29,6 +33,20 @@ class Score:
     def as_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """What a score is made of: the score of a set is a function of its examples' sum.
+
+    So are intervals and tests of a difference: to draw a set again is to weigh its rows.
+    """
+
+    values: Floats
+    """Shape (N, K), a row for each example."""
+    final: Final
+    signature: str
+    is_lower_better: bool = False
 
 
 def bootstrap_ratios(

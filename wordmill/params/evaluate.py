@@ -1,22 +1,30 @@
-"""`evaluate`: what is compared, and how answers are decoded."""
+"""`evaluate`: what is compared, how answers are decoded, and what is probed."""
 
 from typing import Annotated
 
 from pydantic import Field
 
+from wordmill.params.decoding import DecodingParams
 from wordmill.params.section import Section
 
 Count = Annotated[int, Field(ge=1)]
 
 
-class DecodingParams(Section):
-    """How a model's distribution becomes text; a score's identity holds all of it."""
+class MemorizationParams(Section):
+    """Whether training text comes back when its beginning is given."""
 
-    max_new_tokens: Count
-    num_beams: Count
-    """1 is greedy."""
-    no_repeat_ngram_size: Annotated[int, Field(ge=0)]
-    """No n-gram of this many tokens twice in an answer; 0 is off."""
+    num_documents: Annotated[int, Field(ge=0)]
+    """Training documents whose beginnings are given; 0 is off."""
+    prefix_tokens: Count
+    continuation_tokens: Count
+
+
+class ProbesParams(Section):
+    """What a model should not do."""
+
+    is_bias_probed: bool
+    """Whether sentences that differ in a term of gender, nation, religion ... are compared."""
+    memorization: MemorizationParams
 
 
 class EvaluateParams(Section):
@@ -31,5 +39,6 @@ class EvaluateParams(Section):
     ngram_order: Annotated[int, Field(ge=1, le=8)]
     """Order of the Kneser-Ney baseline."""
     bootstrap_samples: Annotated[int, Field(ge=100)]
-    """Resamples behind each 95% interval."""
+    """Resamples behind each 95% interval and each test of a difference."""
     decoding: DecodingParams
+    probes: ProbesParams

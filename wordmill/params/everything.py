@@ -8,6 +8,7 @@ import importlib.util
 
 from pydantic import Field, model_validator
 
+from wordmill.params.baselines import BaselinesParams
 from wordmill.params.clean import CleanParams
 from wordmill.params.compute import ComputeParams
 from wordmill.params.evaluate import EvaluateParams
@@ -37,6 +38,7 @@ class Params(Section):
     compute: ComputeParams
     pretrain: PretrainParams
     finetune: FinetuneParams
+    baselines: BaselinesParams
     evaluate: EvaluateParams
     registry: RegistryParams
 
