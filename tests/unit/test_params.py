@@ -33,8 +33,8 @@ def test_every_problem_is_reported_at_once_one_line_each(params):
         "params.yaml: clean.repair.unicode_form: missing; every key must be given",
         "params.yaml: model.decoder.num_layers: must be a valid integer; got '3' (str)",
         "params.yaml: finetune.lrr: unknown key; did you mean 'lr'?",
-        "params.yaml: zzz: unknown key; allowed: baselines, clean, compute, evaluate, finetune, ingest, model,"
-        " pretrain, registry, seed, tokenize",
+        "params.yaml: zzz: unknown key; allowed: baselines, clean, compute, evaluate, finetune,"
+        " ingest, model, pretrain, registry, seed, tokenize",
     ]
 
 

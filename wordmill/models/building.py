@@ -45,17 +45,25 @@ def new_model(
                 params.encoder_decoder, vocabulary, context_tokens=context_tokens, seed=seed
             )
         case "lstm":
-            model = new_lstm(params.lstm, vocabulary, seed=seed)
-            return _with_word_vectors(model, params.lstm, tokenizer)
+            return new_lstm_with_vectors(params.lstm, vocabulary, seed=seed, tokenizer=tokenizer)
         case "ngram" | "pretrained":
             raise ValueError(f"a model of kind {params.kind} has no random weights to start from")
 
 
-def _with_word_vectors(
-    model: LstmForConditionalGeneration,
+def new_lstm_with_vectors(
     params: LstmParams,
+    vocabulary: Vocabulary,
+    *,
+    seed: int,
     tokenizer: PreTrainedTokenizerFast | None,
 ) -> LstmForConditionalGeneration:
+    """Make an LSTM whose embedding starts from the word vectors that `params` name, if any.
+
+    Raises:
+        ParamsError: the word vectors have another size than the embedding.
+        DataError: the word vectors can't be read.
+    """
+    model = new_lstm(params, vocabulary, seed=seed)
     if params.word_vectors is not None:
         assert tokenizer is not None  # whoever makes a model from params has it
         start_from_word_vectors(
