@@ -97,6 +97,7 @@ SMALL_PARAMS = {
         "validation_every_steps": 20,
     },
     "evaluate": {
+        "max_documents": 100,
         "max_pairs": 12,
         "batch_size": 8,
         "stride_tokens": 32,

@@ -30,8 +30,10 @@ class ProbesParams(Section):
 class EvaluateParams(Section):
     """The `evaluate` section."""
 
+    max_documents: Count
+    """Held-out documents to score at most: those with the lowest ids, a random but fixed set."""
     max_pairs: Count
-    """Held-out pairs to answer at most: those with the lowest ids, a random but fixed set."""
+    """Held-out pairs to answer at most, chosen likewise."""
     batch_size: Count
     """Prompts decoded at once."""
     stride_tokens: Count

@@ -1,0 +1,1 @@
+"""The comparison: every system on the same held-out documents and pairs."""

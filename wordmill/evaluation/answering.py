@@ -1,0 +1,130 @@
+"""What every system answers to the held-out pairs, and how long it took.
+
+A pair of `classify` is not answered in free words: each of its labels is scored, and the
+likeliest is the answer. Its labels are those that training pairs with the same ask have.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from wordmill.generation.engine import Engine
+from wordmill.models.lead import first_sentence
+from wordmill.models.retrieval import Retrieval
+from wordmill.progress import Progress, Show
+from wordmill.tokens.prompts import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from transformers import PreTrainedTokenizerFast
+
+    from wordmill.data.records import Pair
+    from wordmill.models.folder import Model
+    from wordmill.params.evaluate import EvaluateParams
+
+_MAX_LABELS = 200
+"""Of one ask; more are not labels but texts, and are answered in free words."""
+
+Labels = dict[str, list[str]]
+"""ask -> the labels to choose from"""
+
+
+class Answers(NamedTuple):
+    """Of one system, in the order of the pairs."""
+
+    texts: list[str]
+    num_tokens: int
+    """Tokens that were generated; 0 where a system looks its answers up."""
+    seconds: float
+
+
+class Answering:
+    """Asks systems for answers to the same pairs.
+
+    Args:
+        tokenizer: of all models.
+        params: the `evaluate` section.
+        max_source_tokens: where a source is cut, as in training.
+        show: takes progress lines.
+        every_seconds: time between two of them.
+    """
+
+    def __init__(
+        self,
+        pairs: list[Pair],
+        *,
+        labels: Labels,
+        tokenizer: PreTrainedTokenizerFast,
+        params: EvaluateParams,
+        max_source_tokens: int,
+        show: Show,
+        every_seconds: float,
+    ) -> None:
+        self._requests = [Request(pair.task, pair.source, pair.ask) for pair in pairs]
+        self._labels = [
+            labels.get(pair.ask, []) if pair.task == "classify" else [] for pair in pairs
+        ]
+        self._tokenizer, self._params = tokenizer, params
+        self._max_source_tokens = max_source_tokens
+        self._show, self._every_seconds = show, every_seconds
+
+    def lead(self) -> Answers:
+        """The first sentence of each source."""
+        return self._looked_up(lambda: [first_sentence(r.source) for r in self._requests])
+
+    def retrieved(self, training_pairs: Iterable[Pair]) -> Answers:
+        """The target of the most similar training pair."""
+        return self._looked_up(lambda: Retrieval(training_pairs).answers(self._requests))
+
+    def of_model(self, name: str, model: Model) -> Answers:
+        """What a model writes, or of a `classify` pair the label it finds the likeliest."""
+        engine = Engine(
+            model,
+            self._tokenizer,
+            decoding=self._params.decoding,
+            max_source_tokens=self._max_source_tokens,
+            batch_size=self._params.batch_size,
+        )
+        texts = [""] * len(self._requests)
+        choosing = [row for row, labels in enumerate(self._labels) if labels]
+        writing = [row for row, labels in enumerate(self._labels) if not labels]
+        begun = time.perf_counter()
+        with self._progress(f"{name}: answers") as progress:
+            found = engine.generate([self._requests[row] for row in writing], progress=progress)
+            num_tokens = sum(answer.num_tokens for (answer,) in found)
+            for row, (answer,) in zip(writing, found, strict=True):
+                texts[row] = answer.text
+            seconds = time.perf_counter() - begun
+            numbers = engine.choose(
+                [self._requests[row] for row in choosing],
+                [self._labels[row] for row in choosing],
+                progress=progress,
+            )
+        for row, number in zip(choosing, numbers, strict=True):
+            texts[row] = self._labels[row][number]
+        return Answers(texts, num_tokens, seconds)
+
+    def _looked_up(self, answers: Callable[[], list[str]]) -> Answers:
+        begun = time.perf_counter()
+        return Answers(answers(), 0, time.perf_counter() - begun)
+
+    def _progress(self, what: str) -> Progress:
+        return Progress(
+            what,
+            show=self._show,
+            total=len(self._requests),
+            unit="answer",
+            every_seconds=self._every_seconds,
+        )
+
+
+def labels_of(training_pairs: Iterable[Pair]) -> Labels:
+    """The labels that `classify` pairs have, in the order of the alphabet, for each ask."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for pair in training_pairs:
+        if pair.task == "classify" and len(found[pair.ask]) <= _MAX_LABELS:
+            found[pair.ask].add(pair.target)
+    return {ask: sorted(labels) for ask, labels in found.items() if len(labels) <= _MAX_LABELS}

@@ -1,0 +1,182 @@
+"""Every system on the same held-out documents and pairs, as one record.
+
+Documents are scored by likelihood, pairs by what each system answers. All systems score the same
+events and answer the same requests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from wordmill.evaluation.board import Board, Measured
+from wordmill.evaluation.examples import chosen
+from wordmill.evaluation.slices import parts
+from wordmill.metrics.likelihood import HeldOut, document_statistics, model_nll, ngram_nll
+from wordmill.metrics.pairs import PRIMARY, example_values, pair_statistics
+from wordmill.models.ngram_model import NgramModel
+from wordmill.progress import Progress, Show
+from wordmill.tokens.tokenizer import fingerprint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from wordmill.data.records import Document, Pair
+    from wordmill.metrics.novelty import TrainingNgrams
+    from wordmill.metrics.score import Floats
+    from wordmill.models.folder import Model
+    from wordmill.params.evaluate import EvaluateParams
+    from wordmill.report.record import Difference, Example, Scored, Slice
+
+TRAINED = "pretrained"
+"""The system that documents are told about."""
+FINAL = "finetuned"
+"""The system that pairs are told about, and that is registered."""
+
+
+class DocumentPart(NamedTuple):
+    """What is known of the systems on documents."""
+
+    scores: Scored
+    slices: list[Slice]
+    differences: list[Difference]
+    nll: dict[str, Floats]
+    """system -> nats of each document."""
+
+
+class PairPart(NamedTuple):
+    """What is known of the systems on the pairs of all tasks."""
+
+    scores: dict[str, Scored]
+    slices: list[Slice]
+    differences: list[Difference]
+    examples: list[Example]
+
+
+class Comparison:
+    """Scores systems on one held-out set.
+
+    Args:
+        tokenizer: of all models.
+        params: the `evaluate` section.
+        context_tokens: the longest sequence that the models take.
+        seed: of the resampling.
+        show: takes progress lines.
+        every_seconds: time between two of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokenizer: PreTrainedTokenizerFast,
+        params: EvaluateParams,
+        context_tokens: int,
+        seed: int,
+        show: Show,
+        every_seconds: float,
+    ) -> None:
+        self._tokenizer, self._params = tokenizer, params
+        self._context_tokens = context_tokens
+        self._resampling: dict[str, Any] = {"samples": params.bootstrap_samples, "seed": seed}
+        self._show, self._every_seconds = show, every_seconds
+
+    def documents(
+        self, documents: Sequence[Document], held_out: HeldOut, systems: dict[str, Model]
+    ) -> DocumentPart:
+        """Perplexity and bits per byte of each system.
+
+        Args:
+            documents: held out from training.
+            held_out: their token ids.
+            systems: models of this tokenizer, by name.
+        """
+        nll = {name: self._nll(name, model, held_out) for name, model in systems.items()}
+        signature = f"tokenizer:{fingerprint(self._tokenizer)}|ends:counted"
+        measured = {
+            name: document_statistics(found, held_out, signature=signature)
+            for name, found in nll.items()
+        }
+        board = Board("documents", primary=PRIMARY["documents"], systems=measured, **self._resampling)
+        lengths = [len(ids) for ids in held_out.ids]
+        told = TRAINED if TRAINED in systems else next(iter(systems))
+        return DocumentPart(
+            board.scores(),
+            board.slices(parts(documents, lengths)),
+            board.differences(told),
+            nll,
+        )
+
+    def pairs(
+        self,
+        pairs: Sequence[Pair],
+        source_lengths: Sequence[int],
+        predictions: dict[str, list[str]],
+        training_ngrams: TrainingNgrams,
+    ) -> PairPart:
+        """The metrics of each task, for each system that answers.
+
+        Args:
+            pairs: held out from training.
+            source_lengths: tokens of each source.
+            predictions: what each system answered, in the order of the pairs.
+            training_ngrams: what is not new where it is generated.
+        """
+        found = PairPart({}, [], [], [])
+        lengths = np.asarray(source_lengths)
+        for task in sorted({pair.task for pair in pairs}):
+            rows = [row for row, pair in enumerate(pairs) if pair.task == task]
+            of_task = [pairs[row] for row in rows]
+            texts = {name: [all_[row] for row in rows] for name, all_ in predictions.items()}
+            wanted = [pair.target for pair in of_task]
+            systems: dict[str, Measured] = {
+                name: pair_statistics(task, answers, wanted, training_ngrams=training_ngrams)
+                for name, answers in texts.items()
+            }
+            board = Board(task, primary=PRIMARY[task], systems=systems, **self._resampling)
+            found.scores[task] = board.scores()
+            found.slices.extend(board.slices(parts(of_task, lengths[rows].tolist())))
+            found.differences.extend(board.differences(FINAL))
+            values = example_values(task, texts[FINAL], wanted)
+            found.examples.extend(_examples(of_task, texts, values))
+        return found
+
+    def _nll(self, name: str, model: Model, held_out: HeldOut) -> Floats:
+        if isinstance(model, NgramModel):
+            return ngram_nll(model.estimate, held_out)
+        with self._progress(f"{name}: documents") as progress:
+            return model_nll(
+                model,
+                held_out,
+                context_tokens=self._context_tokens,
+                stride_tokens=self._params.stride_tokens,
+                batch_size=self._params.batch_size,
+                progress=progress,
+            )
+
+    def _progress(self, what: str) -> Progress:
+        return Progress(what, show=self._show, unit="window", every_seconds=self._every_seconds)
+
+
+def set_hash(ids: Iterable[str]) -> str:
+    """What a held-out set is known by: the ids of its records, in any order."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:16]
+
+
+def _examples(pairs: list[Pair], texts: dict[str, list[str]], values: Floats) -> list[Example]:
+    return [
+        {
+            "id": pairs[row].id,
+            "task": pairs[row].task,
+            "source": pairs[row].source,
+            "ask": pairs[row].ask,
+            "target": pairs[row].target,
+            "language": pairs[row].language,
+            "why": why,
+            "value": float(values[row]),
+            "predictions": {name: answers[row] for name, answers in texts.items()},
+        }
+        for row, why in chosen(values)
+    ]
