@@ -103,7 +103,8 @@ def _write(
         (folder / "report.md").write_text(report(record), encoding="utf-8")
         (folder / "report.html").write_text(page(record, around), encoding="utf-8")
     tracked.log(dict(_flat(metrics)), step=0)
-    tracked.keep(stage.output, table=stage.output / "predictions.jsonl")
+    for name in ("predictions.jsonl", "report.html"):
+        tracked.keep(stage.output / name)
     tracked.made(stage.output)
 
 

@@ -4,6 +4,7 @@ On where a tracking address is given (MLFLOW_TRACKING_URI; the flow gives one), 
 stage that is killed and resumed goes on in the run it began, and logs no step twice.
 """
 
+import json
 import logging
 import os
 import time
@@ -36,6 +37,9 @@ class StageRun:
 
     def flush(self) -> None:
         """Send what was taken."""
+
+    def keep(self, file: Path) -> None:
+        """Keep a file with the run: JSON lines as a table, others as they are."""
 
     def made(self, output: Path) -> None:
         """Remember which output this run made."""
@@ -74,6 +78,15 @@ class MlflowRun(StageRun):
             log.warning("MLflow does not take metrics, they are kept: %s", first_line(error))
             return
         self._waiting = []
+
+    def keep(self, file: Path) -> None:
+        if file.suffix != ".jsonl":
+            self._client.log_artifact(self._run_id, str(file))
+            return
+        with file.open(encoding="utf-8") as lines:  # splitlines would part at more than \n
+            rows = [json.loads(line) for line in lines]
+        columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+        self._client.log_table(self._run_id, columns, f"{file.stem}.json")
 
     def made(self, output: Path) -> None:
         self.flush()
