@@ -125,7 +125,7 @@ def test_each_piece_of_a_pair_is_reversed_in_its_place(tokenizer, forward, task,
     parts = [part[::-1] for part in pieces(forward)]
     assert parts == pieces(tokenizer)
     *given, target = parts
-    assert ids == [end, *sum(given, []), *target, end]
+    assert ids == [end, *(i for part in given for i in part), *target, end]
     assert prompts.encode(asked) == [ids[: made.prompt_lengths[0]]]
 
 
@@ -187,7 +187,7 @@ def test_a_checkpoints_tokenizer_goes_backward_where_it_is_trained_with(tokenize
     tokenizer.save_pretrained(tmp_path / "backward")
     assert is_backward(made(tmp_path / "forward", "backward"))
     assert is_backward(made(tmp_path / "backward", "backward"))
-    with pytest.raises(ParamsError, match="set tokenize.direction to backward"):
+    with pytest.raises(ParamsError, match=r"set tokenize\.direction to backward"):
         made(tmp_path / "backward", "forward")
 
 

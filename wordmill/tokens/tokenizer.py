@@ -85,7 +85,8 @@ def encode_batch(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> li
 def texts_of_ids(tokenizer: PreTrainedTokenizerFast, rows: Sequence[Sequence[int]]) -> list[str]:
     """The text of each row of ids, which run in the tokenizer's direction; no special tokens."""
     step = -1 if is_backward(tokenizer) else 1
-    return tokenizer.batch_decode([row[::step] for row in rows], skip_special_tokens=True)
+    in_reading_order = [list(row[::step]) for row in rows]
+    return tokenizer.batch_decode(in_reading_order, skip_special_tokens=True)
 
 
 def _special_id(found: object, role: str) -> int:
