@@ -49,6 +49,7 @@ PARAMS = TokenizeParams(
     special_tokens=[],
     split_digits=False,
     max_training_bytes=20_000_000,
+    direction="forward",
     max_source_tokens=192,
     max_target_tokens=40,
 )

@@ -1,32 +1,146 @@
-"""Using the registry by hand: ask a version for a text, make a version champion."""
+"""Using models by hand: ask for a text or a file of them, make a version champion."""
 
-from mlflow import MlflowClient
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from flows.registry import CHAMPION, Registry, answers_of
-from flows.workspace import only_flow
+from flows.answerer import Answerer, Located, Row, answerer
+from flows.located import located
+from flows.request_file import read_requests, write_answers
 from wordmill.errors import ParamsError
+from wordmill.params.decoding import DecodingParams
+from wordmill.params.everything import Params
+from wordmill.params.section import parse_params
+
+_OPTION = Path("the command line")
+_BETWEEN = "---"
+_DRAWING = ("top_k", "top_p", "min_p", "seed")
 
 
-def ask(name: str, which: str, *, task: str, source: str, asked: str = "") -> str:
-    """What a registered version answers.
+def ask(
+    params: Params, which: str, row: Row, *, changes: dict[str, Any], num_sequences: int
+) -> None:
+    """Print a model's answer, on a terminal as it is written.
 
     Args:
-        name: the registered model.
-        which: an alias or a version number.
-        task: what is wanted.
-        source: the text given.
-        asked: of it: the question, the target language, who speaks next, the labels.
+        params: of the project.
+        which: a version number, an alias or a folder.
+        row: `task`, `source` and `ask`.
+        changes: decoding values that take the place of the model's own.
+        num_sequences: answers to give; several stand apart by a line of dashes.
 
     Raises:
-        ParamsError: there is no such version.
-        DataError: the version can't be loaded.
+        WordmillError: there is no such model, or it can't answer.
     """
-    registry = Registry(MlflowClient(), name)
-    number = registry.version(which).version if which.isdigit() else registry.holder_of(which)
-    if number is None:
-        raise ParamsError(f"no version of {name} is '{which}'; `make run` makes a champion")
-    row = {"task": task, "source": source, "ask": asked}
-    return answers_of(f"models:/{name}/{number}", [row])["answers"][0]
+    with answerer() as asked, located(which, params) as model:
+        asked.load(with_changes(model, changes, num_sequences=num_sequences))
+        if num_sequences == 1 and sys.stdout.isatty():
+            show_stream(asked, row)
+        else:
+            (texts,) = asked.answers([row], num_sequences=num_sequences, show=_nowhere)
+            print(f"\n{_BETWEEN}\n".join(texts))
+
+
+def ask_file(
+    params: Params,
+    which: str,
+    *,
+    file: Path,
+    out: Path,
+    defaults: Row,
+    changes: dict[str, Any],
+    num_sequences: int,
+) -> str:
+    """Answer every row of a JSON Lines file; the other file is written whole or not at all.
+
+    Args:
+        params: of the project.
+        which: a version number, an alias or a folder.
+        file: rows with `source` and perhaps `task` and `ask`.
+        out: gets the same rows with `prediction`, or with `predictions` where there are several.
+        defaults: `task` and `ask` of rows that do not say them.
+        changes: decoding values that take the place of the model's own.
+        num_sequences: answers to each row.
+
+    Raises:
+        WordmillError: a row is no request, there is no such model, or it can't answer.
+        OutputError: `out` can't be written.
+    """
+    if out.resolve() == file.resolve() or (out.exists() and file.exists() and out.samefile(file)):
+        raise ParamsError(f"--out {out}: is the file that is read; name another")
+    found = read_requests(file, defaults=defaults)
+    with answerer() as asked, located(which, params) as model:
+        asked.load(with_changes(model, changes, num_sequences=num_sequences))
+        rows = [request for _, request in found]
+        with _progress_lines() as show:
+            answers = asked.answers(rows, num_sequences=num_sequences, show=show)
+    write_answers(out, [row for row, _ in found], answers, is_single=num_sequences == 1)
+    return f"{len(rows)} answers of {model.name} -> {out}"
+
+
+@contextmanager
+def _progress_lines() -> Generator[Callable[[str], None]]:
+    """On a terminal one line that is written over; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield _nowhere
+        return
+    yield lambda line: print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+
+
+def _nowhere(_: str) -> None:
+    pass
+
+
+def show_stream(asked: Answerer, row: Row) -> str:
+    """Print an answer as it comes, and return it."""
+    pieces: list[str] = []
+    for piece in asked.stream(row):
+        pieces.append(piece)
+        print(piece, end="", flush=True)
+    print()
+    return "".join(pieces)
+
+
+def with_changes(model: Located, changes: dict[str, Any], *, num_sequences: int = 1) -> Located:
+    """The model with another decoding.
+
+    Drawing takes the place of beams and beams that of drawing, where the changes name one of them.
+
+    Raises:
+        ParamsError: the changes do not go together.
+    """
+    changed = dict(changes)
+    if changes.get("temperature", 0) > 0:
+        changed.setdefault("num_beams", 1)
+    if changes.get("num_beams", 1) > 1:
+        changed.setdefault("temperature", 0.0)
+    decoding = {**model.settings["decoding"], **changed}
+    temperature, num_beams = decoding.get("temperature", 0.0), decoding["num_beams"]
+    idle = [name for name in _DRAWING if name in changes]
+    if idle and temperature == 0:
+        raise ParamsError(
+            f"--{idle[0].replace('_', '-')}: {model.name} takes the best token each time; give"
+            " --temperature above 0 as well"
+        )
+    if num_sequences > 1 and temperature == 0 and num_beams < num_sequences:
+        raise ParamsError(
+            f"--sequences {num_sequences}: the best token each time gives one answer; give"
+            f" --temperature above 0, or --beams of {num_sequences} at least"
+        )
+    return model._replace(settings={**model.settings, "decoding": decoding})
+
+
+def check_changes(params: Params, changes: dict[str, Any]) -> None:
+    """See that decoding values are in their ranges, before anything is loaded.
+
+    Raises:
+        ParamsError: one is not.
+    """
+    whole = {**params.evaluate.decoding.model_dump(), "temperature": 0.0, "num_beams": 1}
+    parse_params(DecodingParams, {**whole, **changes}, file=_OPTION)
 
 
 def promote(name: str, version: str) -> str:
@@ -35,6 +149,11 @@ def promote(name: str, version: str) -> str:
     Raises:
         ParamsError: there is no such version, or it was never tested.
     """
+    from mlflow import MlflowClient
+
+    from flows.registry import CHAMPION, Registry
+    from flows.workspace import only_flow
+
     registry = Registry(MlflowClient(), name)
     with only_flow():
         before = registry.holder_of(CHAMPION)

@@ -6,12 +6,18 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from flows import workspace
+from flows.asking_options import (
+    add_chat_options,
+    add_generate_options,
+    asked_of,
+    check_generate,
+    decoding_changes,
+)
 from flows.group import GRACE_SECONDS, exit_on_sigterm, group
 from wordmill.errors import ParamsError, WordmillError
-from wordmill.tasks import TASKS
 
 if TYPE_CHECKING:
     from wordmill.params.everything import Params
@@ -19,11 +25,11 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run a command and leave with its exit status."""
-    arguments = _parser().parse_args()
-    command: Callable[[argparse.Namespace], int] = arguments.command
     exit_on_sigterm()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & leaves it ignored
     try:
+        arguments = _parser().parse_args()
+        command: Callable[[argparse.Namespace], int] = arguments.command
         workspace.enter()
         sys.exit(command(arguments))
     except WordmillError as error:
@@ -34,8 +40,15 @@ def main() -> None:
         sys.exit(128 + signal.SIGINT)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ParamsError(f"{message}; see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="wordmill",
         description="Text in, text-generation models out: retrained, compared, promoted.",
     )
@@ -51,11 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     use.set_defaults(command=_use)
 
     generate = commands.add_parser("generate", help="ask a model for a text")
-    generate.add_argument("text", help="what the model is given; - reads standard input")
-    generate.add_argument("--task", choices=TASKS, default="summarize", help="(summarize)")
-    generate.add_argument("--ask", default="", help="the question, the target language, ...")
-    generate.add_argument("--model", default="champion", help="an alias or a version (champion)")
+    add_generate_options(generate)
     generate.set_defaults(command=_generate)
+
+    chat = commands.add_parser("chat", help="talk with a model until Ctrl-D")
+    add_chat_options(chat)
+    chat.set_defaults(command=_chat)
 
     promote = commands.add_parser("promote", help="make a registered version champion")
     promote.add_argument("version", type=int, help="its number, as the summary shows it")
@@ -87,21 +101,42 @@ def _use(arguments: argparse.Namespace) -> int:
 
 
 def _generate(arguments: argparse.Namespace) -> int:
+    check_generate(arguments)
+    asked, changes = asked_of(arguments), decoding_changes(arguments)
     params = _checked_params()
-    from flows.asking import ask
+    from flows.asking import ask, ask_file, check_changes
 
+    check_changes(params, changes)
+    model, num_sequences = arguments.model, arguments.sequences
+    if arguments.file is not None:
+        done = ask_file(
+            params,
+            model,
+            file=arguments.file,
+            out=arguments.out,
+            defaults=asked,
+            changes=changes,
+            num_sequences=num_sequences,
+        )
+        print(done)
+        return 0
     text = sys.stdin.read() if arguments.text == "-" else arguments.text
     if not text.strip():
         raise ParamsError("the text is empty; give one, or - to read standard input")
-    print(
-        ask(
-            params.registry.name,
-            arguments.model,
-            task=arguments.task,
-            source=text,
-            asked=arguments.ask,
-        )
-    )
+    row = {**asked, "source": text}
+    ask(params, model, row, changes=changes, num_sequences=num_sequences)
+    return 0
+
+
+def _chat(arguments: argparse.Namespace) -> int:
+    changes = decoding_changes(arguments)
+    params = _checked_params()
+    from flows.asking import check_changes
+    from flows.chat import chat
+
+    check_changes(params, changes)
+    names = {"name": arguments.name, "model_name": arguments.model_name}
+    chat(params, arguments.model, changes=changes, **names)
     return 0
 
 

@@ -1,21 +1,29 @@
 """The registered model: MLflow runs this file to load a version and to ask it.
 
 A request is a row with `task`, `source` and perhaps `ask`; the answer is a text. The engine and
-the decoding are those of the evaluate stage: a version answers as it did when it was scored. This
-file is stored with each version, beside a copy of wordmill/; it imports nothing else of the
-project.
+the decoding are those of the evaluate stage: a version answers as it did when it was scored,
+unless a request's params ask for another decoding. This file is stored with each version, beside
+a copy of wordmill/; it imports nothing else of the project.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
+from pydantic import ValidationError
 
-from wordmill.generation.loading import load_engine
+from wordmill.errors import ParamsError
+from wordmill.generation.engine import Engine
+from wordmill.models.folder import load_model, load_tokenizer
+from wordmill.params.decoding import DecodingParams
 from wordmill.progress import Progress
-from wordmill.tokens.prompts import request
+from wordmill.tokens.prompts import Request, request
 
 
 class TextGenerator(PythonModel):
@@ -23,17 +31,55 @@ class TextGenerator(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load the model folder that was registered."""
-        self._engine = load_engine(Path(context.artifacts["model"]), **context.model_config)
+        folder = Path(context.artifacts["model"])
+        self._model, self._tokenizer = load_model(folder), load_tokenizer(folder)
+        self._settings: dict[str, Any] = dict(context.model_config)
+        self._decoding: dict[str, Any] = self._settings.pop("decoding")
+        self._engine = self._with_decoding(self._decoding)
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> Any:  # the base says None
-        """Answer each row with a text."""
-        columns = [model_input["task"], model_input["source"]]
-        if "ask" in model_input:
-            columns.append(model_input["ask"].fillna(""))
-        requests = [request(*row) for row in zip(*columns, strict=True)]
-        return self._engine.answer(requests, progress=Progress("answers"))
+        """Answer each row with a text; params are values of the decoding."""
+        engine = self._engine_for(params)
+        return engine.answer(_requests(model_input), progress=Progress("answers"))
+
+    def predict_stream(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> Iterator[Any]:
+        """Answer each row in turn, piece by piece."""
+        engine: Any = self._engine_for(params)
+        for asked in _requests(model_input):
+            yield from engine.stream(asked)
+
+    def _engine_for(self, params: dict[str, Any] | None) -> Engine:
+        wanted = {**self._decoding, **{name: _plain(v) for name, v in (params or {}).items()}}
+        if wanted == self._decoding:
+            return self._engine
+        try:
+            return self._with_decoding(wanted)
+        except (ValidationError, ParamsError) as error:
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
+
+    def _with_decoding(self, decoding: dict[str, Any]) -> Engine:
+        return Engine(
+            self._model,
+            self._tokenizer,
+            decoding=DecodingParams.model_validate(decoding),
+            **self._settings,
+        )
+
+
+def _requests(model_input: pd.DataFrame) -> list[Request]:
+    columns = [model_input["task"], model_input["source"]]
+    if "ask" in model_input:
+        columns.append(model_input["ask"].fillna(""))
+    return [request(*row) for row in zip(*columns, strict=True)]
+
+
+def _plain(value: Any) -> Any:
+    """A value as Python has it: MLflow hands over numpy's."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 set_model(TextGenerator())

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from flows.located import engine_settings
 from wordmill.errors import DataError, ParamsError
 from wordmill.params.everything import Params
 
@@ -201,11 +202,7 @@ def _log_model(run_id: str, params: Params) -> str:
         ]
     )
     outputs = Schema([ColSpec(DataType.string)])
-    config: dict[str, Any] = {
-        "decoding": params.evaluate.decoding.model_dump(),
-        "max_source_tokens": params.tokenize.max_source_tokens,
-        "batch_size": params.evaluate.batch_size,
-    }
+    config = engine_settings(params)
     mlflow.start_run(run_id=run_id)
     try:
         return mlflow.pyfunc.log_model(
@@ -213,13 +210,35 @@ def _log_model(run_id: str, params: Params) -> str:
             python_model="flows/registered_model.py",
             artifacts={"model": str(_MODEL_FOLDER)},
             code_paths=["wordmill"],
-            signature=ModelSignature(inputs=inputs, outputs=outputs),
+            signature=ModelSignature(
+                inputs=inputs, outputs=outputs, params=_decoding_schema(config["decoding"])
+            ),
             input_example=_parity_rows()[:1],
             pip_requirements=[f"{name}=={_public_version(name)}" for name in _NEEDED_TO_SERVE],
             model_config=config,
         ).model_uri
     finally:
         mlflow.end_run()
+
+
+def _decoding_schema(decoding: dict[str, Any]) -> Any:
+    """What a request may say of the decoding; what it does not say is as it was scored."""
+    from mlflow.types import DataType, ParamSchema, ParamSpec
+
+    kinds = {
+        int: DataType.long,
+        float: DataType.double,
+        str: DataType.string,
+        bool: DataType.boolean,
+    }
+    return ParamSchema(
+        [
+            ParamSpec(name, DataType.string, value, shape=(-1,))
+            if isinstance(value, list)
+            else ParamSpec(name, kinds[type(value)], value)
+            for name, value in decoding.items()
+        ]
+    )
 
 
 def _public_version(package: str) -> str:

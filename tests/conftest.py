@@ -60,6 +60,7 @@ SMALL_PARAMS = {
         "special_tokens": [],
         "split_digits": False,
         "max_training_bytes": 1000000,
+        "direction": "forward",
         "max_source_tokens": 32,
         "max_target_tokens": 8,
     },

@@ -25,6 +25,7 @@ PRESETS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
 # Documents and pairs that are read; the least bytes a token of documents.
 EXPECTED = {
     "chinese-poems": (8007, 0, 2.9),
+    "chinese-poems-backward": (8007, 0, 2.9),
     "cmrc2018": (256, 1002, 3.2),
     "dialogsum": (1000, 9543, 3.2),
     "multi30k": (62028, 31014, 3.6),

@@ -50,6 +50,11 @@ class Params(Section):
                 "model.kind 'pretrained' needs tokenize.kind 'checkpoint' and, under"
                 " tokenize.checkpoint, the folder or hub name of the model and its tokenizer"
             )
+        if kind == "pretrained" and self.tokenize.direction == "backward":
+            raise ValueError(
+                "tokenize.direction 'backward' needs a model that is trained from scratch; the"
+                " checkpoint of model.kind 'pretrained' has learned to write forward"
+            )
         if self.finetune.pair_packing == "pack" and kind in ("encoder-decoder", "lstm"):
             raise ValueError(
                 f"finetune.pair_packing 'pack' is for decoders; model.kind '{kind}' needs 'bucket'"

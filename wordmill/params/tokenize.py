@@ -34,6 +34,8 @@ class TokenizeParams(Section):
     """Whether each digit is a token of its own."""
     max_training_bytes: Count
     """The tokenizer learns from at most so much text, chosen evenly: its memory is bounded."""
+    direction: Literal["forward", "backward"]
+    """`backward`: the ids of a text in reverse order, for a model that writes from the end."""
     max_source_tokens: Count
     """A pair's source and what is asked of it are cut here; the cue stays whole."""
     max_target_tokens: Count

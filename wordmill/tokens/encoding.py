@@ -1,7 +1,7 @@
 """Texts to rows of ids. An encoder writes the end token after each row, between it and the next.
 
 `PlainEncoder` is the tokenizer's own way, for every kind; wordmill/tokens/fast.py has a faster
-one that gives the same ids.
+one that gives the same ids. The ids of a row run in the tokenizer's direction.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from wordmill.tokens.rows import Rows
 from wordmill.tokens.store import ids_type
-from wordmill.tokens.tokenizer import encode_batch, end_id, num_ids
+from wordmill.tokens.tokenizer import encode_batch, end_id, is_backward, num_ids
 
 
 class Encoder(Protocol):
@@ -20,6 +20,8 @@ class Encoder(Protocol):
 
     name: str
     end_id: int
+    is_backward: bool
+    """Whether a row begins with its text's last token."""
 
     def encode(self, texts: Sequence[str]) -> Rows:
         """A row for each text; its `ids` are the rows with an end token after each."""
@@ -35,6 +37,7 @@ class PlainEncoder:
         self._tokenizer = tokenizer
         self._type = ids_type(num_ids(tokenizer))
         self.end_id = end_id(tokenizer)
+        self.is_backward = is_backward(tokenizer)
 
     def encode(self, texts: Sequence[str]) -> Rows:
         """A row for each text; its `ids` are the rows with an end token after each."""

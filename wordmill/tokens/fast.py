@@ -27,7 +27,7 @@ from wordmill.tokens.encoding import Encoder, PlainEncoder, rows_between
 from wordmill.tokens.learning import GPT2_PIECES
 from wordmill.tokens.rows import Rows
 from wordmill.tokens.store import Ids, ids_type
-from wordmill.tokens.tokenizer import end_id, num_ids
+from wordmill.tokens.tokenizer import end_id, is_backward, num_ids
 
 if TYPE_CHECKING:
     import tiktoken
@@ -55,6 +55,7 @@ class TiktokenEncoder:
         described = json.loads(tokenizer.backend_tokenizer.to_str())
         ranks, ids = _ranks(described)
         self.end_id = end_id(tokenizer)
+        self.is_backward = is_backward(tokenizer)
         self._plain = PlainEncoder(tokenizer)
         self._id_of_rank = np.array([*ids, self.end_id], dtype=ids_type(num_ids(tokenizer)))
         self._encoding = _encoding(_pattern(described), ranks)
@@ -70,7 +71,8 @@ class TiktokenEncoder:
             end = np.array([self.end_id], dtype=ids.dtype)
             ids = np.concatenate([part for ids in apart for part in (ids, end)])
             ends = np.cumsum([len(ids) + 1 for ids in apart]) - 1
-        return rows_between(ids, ends)
+        rows = rows_between(ids, ends)
+        return rows.reversed() if self.is_backward else rows
 
     def _ids(self, text: str, allowed: Any) -> Ids:
         found = self._encoding.encode_to_numpy(text, allowed_special=allowed, disallowed_special=())

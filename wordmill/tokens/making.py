@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerFast
 
+from wordmill.errors import ParamsError
 from wordmill.params.tokenize import TokenizeParams
 from wordmill.progress import Progress
 from wordmill.tokens.checkpoint import from_checkpoint
 from wordmill.tokens.choosing import TrainingText
 from wordmill.tokens.learning import learn
+from wordmill.tokens.tokenizer import is_backward, set_direction
 
 
 class MadeTokenizer(NamedTuple):
@@ -37,7 +39,15 @@ def make_tokenizer(
         TryAgainError: the hub does not answer.
     """
     if params.kind == "checkpoint":
-        return MadeTokenizer(from_checkpoint(params, context_tokens=context_tokens), 0)
-    text = TrainingText(records, max_bytes=params.max_training_bytes, progress=progress)
-    tokenizer = learn(text, params, context_tokens=context_tokens)
-    return MadeTokenizer(tokenizer, text.num_bytes)
+        made = MadeTokenizer(from_checkpoint(params, context_tokens=context_tokens), 0)
+        if is_backward(made.tokenizer) and params.direction == "forward":
+            raise ParamsError(
+                f"tokenize.checkpoint: {params.checkpoint} was made to write backward; set"
+                " tokenize.direction to backward"
+            )
+    else:
+        text = TrainingText(records, max_bytes=params.max_training_bytes, progress=progress)
+        tokenizer = learn(text, params, context_tokens=context_tokens)
+        made = MadeTokenizer(tokenizer, text.num_bytes)
+    set_direction(made.tokenizer, params.direction)
+    return made

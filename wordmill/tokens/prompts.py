@@ -1,7 +1,9 @@
 """Prompts and targets as token ids: training and generation build them here and nowhere else.
 
 A prompt is the end token, the source, and the cue with what is asked in it. Source and what is
-asked share `max_source_tokens`; the words of the cue are never cut.
+asked share `max_source_tokens`; the words of the cue are never cut. With a backward tokenizer each
+piece is reversed in its place: of what is given the same part of the text is kept either way, of
+a target the part that a model writes first.
 """
 
 from collections.abc import Sequence
@@ -105,8 +107,9 @@ class Prompts:
             f"{self._spaces[c]}{ask}" if ask else "" for c, ask in zip(cues, asks, strict=True)
         ]
         whole_source, whole_ask = self._encoder.encode(sources), self._encoder.encode(spaced)
-        ask = whole_ask.cut(self._max_source_tokens // 2, is_end_kept=False)
-        is_end_kept = np.array([task in KEEPS_END for task in tasks])
+        is_backward = self._encoder.is_backward
+        ask = whole_ask.cut(self._max_source_tokens // 2, is_end_kept=is_backward)
+        is_end_kept = np.array([(task in KEEPS_END) != is_backward for task in tasks])
         source = whole_source.cut(self._max_source_tokens - ask.lengths, is_end_kept=is_end_kept)
         before, after = (_chosen(found, cues) for found in (self._before, self._after))
         text_lengths = whole_source.lengths + whole_ask.lengths

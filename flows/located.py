@@ -1,0 +1,94 @@
+"""Which model is meant: the champion, another alias, a version's number, or a folder."""
+
+import os
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from flows.answerer import Located
+from wordmill.errors import DataError, ParamsError, TryAgainError
+from wordmill.params.everything import Params
+from wordmill.params.section import read_params
+
+
+@contextmanager
+def located(which: str, params: Params) -> Generator[Located]:
+    """Find a model; what had to be fetched of it is gone when the block ends.
+
+    Args:
+        which: an alias, a version number, or a folder, which is written with a slash.
+        params: of the project: the registered model's name, the settings of a folder's engine.
+
+    Raises:
+        ParamsError: there is no such version or folder.
+        DataError: the version is not one of ours.
+        TryAgainError: MLflow does not answer.
+    """
+    if os.sep in which or which in (os.curdir, os.pardir):
+        yield _folder(which, params)
+        return
+    with tempfile.TemporaryDirectory() as fetched:
+        yield _version(which, params.registry.name, Path(fetched))
+
+
+def _folder(which: str, params: Params) -> Located:
+    folder = Path(which).resolve()
+    if not (folder / "config.json").is_file():
+        what = "no model (config.json)" if folder.is_dir() else "no such folder"
+        raise ParamsError(f"--model {which}: {what}; give a model folder, a version or an alias")
+    # The code of this project, as the folder's stages used it.
+    return Located(which, folder, Path.cwd(), engine_settings(params))
+
+
+def engine_settings(params: Params) -> dict[str, Any]:
+    """What an engine needs to answer as the evaluate stage's does."""
+    return {
+        "decoding": params.evaluate.decoding.model_dump(),
+        "max_source_tokens": params.tokenize.max_source_tokens,
+        "batch_size": params.evaluate.batch_size,
+    }
+
+
+def _version(which: str, name: str, fetched: Path) -> Located:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    from flows.registry import Registry
+
+    client = MlflowClient()
+    registry = Registry(client, name)
+    try:
+        number = registry.version(which).version if which.isdigit() else registry.holder_of(which)
+        if number is None:
+            raise ParamsError(
+                f"--model {which}: no version of {name} is '{which}'; `make run` makes a champion,"
+                f" and a folder is written with a slash: ./{which}"
+            )
+        folder = _local(client.get_model_version_download_uri(name, str(number)), fetched)
+    except MlflowException as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise TryAgainError(f"--model {which}: MLflow does not answer: {reason}") from None
+    return _described(folder, f"version {number} of {name}")
+
+
+def _local(uri: str, fetched: Path) -> Path:
+    """The folder of an artifact: where it lies on this machine, or a copy."""
+    address = urlparse(uri)
+    if address.scheme in ("", "file"):
+        return Path(url2pathname(address.path))
+    from mlflow.artifacts import download_artifacts
+
+    return Path(download_artifacts(artifact_uri=uri, dst_path=str(fetched)))
+
+
+def _described(folder: Path, name: str) -> Located:
+    try:
+        flavor = read_params(folder / "MLmodel")["flavors"]["python_function"]
+        model = folder / flavor["artifacts"]["model"]["path"]
+        return Located(name, model, folder / flavor["code"], flavor["config"])
+    except (ParamsError, KeyError):
+        raise DataError(f"{name}: {folder} holds no model of wordmill's") from None
