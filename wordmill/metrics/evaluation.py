@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wordmill.generation.engine import Engine
-from wordmill.metrics.likelihood import HeldOut, likelihood_scores, model_nll, ngram_nll
-from wordmill.metrics.overlap import overlap_scores
+from wordmill.metrics.likelihood import HeldOut, model_nll, ngram_nll
+from wordmill.metrics.pairs import pair_statistics
+from wordmill.metrics.perplexity import count_words, document_statistics
+from wordmill.metrics.score import scores as scores_of
 from wordmill.models.lead import first_sentence
 from wordmill.models.ngram import KneserNey
 from wordmill.models.ngram_model import NgramModel
@@ -97,7 +99,9 @@ class Comparison:
         wanted = [pair.target for pair in self.pairs]
         samples = self.params.bootstrap_samples
         return {
-            system: overlap_scores(texts, wanted, samples=samples, seed=self.seed)
+            system: scores_of(
+                pair_statistics("summarize", texts, wanted), samples=samples, seed=self.seed
+            )
             for system, texts in predictions.items()
         }
 
@@ -149,13 +153,14 @@ class Comparison:
         return self._likelihood(nll, held_out, f"context:{context_tokens}|stride:{stride_tokens}")
 
     def _likelihood(self, nll: Any, held_out: HeldOut, how: str) -> dict[str, Score]:
-        return likelihood_scores(
+        statistics = document_statistics(
             nll,
-            held_out,
+            num_tokens=np.array([len(ids) + 1.0 for ids in held_out.ids]),
+            num_words=count_words([document.text for document in self.documents]),
+            num_bytes=held_out.num_bytes,
             signature=f"tokenizer:{fingerprint(self.tokenizer)}|ends:counted|{how}",
-            samples=self.params.bootstrap_samples,
-            seed=self.seed,
         )
+        return scores_of(statistics, samples=self.params.bootstrap_samples, seed=self.seed)
 
     def _progress(self, what: str, total: int | None, unit: str) -> Progress:
         return Progress(

@@ -1,4 +1,4 @@
-"""How probable held-out documents are under a model: perplexity and bits per byte.
+"""How probable held-out documents are under a model, token by token.
 
 Every system scores the same events: each token of a document and the end token after it,
 given what stands before it in that document. An encoder-decoder reads what stands before the
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from wordmill.metrics.score import Floats, Score, bootstrap_ratios, interval
+from wordmill.metrics.score import Floats
 from wordmill.models.encoder_decoder import decoder_start_id
 from wordmill.models.ngram import Ints, KneserNey
 from wordmill.progress import Progress
@@ -48,14 +48,16 @@ class _Window(NamedTuple):
 
 def ngram_nll(model: KneserNey, held_out: HeldOut) -> Floats:
     """Negative log-likelihood of each document in nats, shape (documents,)."""
+    return _sums(ngram_token_nll(model, held_out))
+
+
+def ngram_token_nll(model: KneserNey, held_out: HeldOut) -> list[Floats]:
+    """Negative log-likelihood of each token of each document and of its end token, in nats."""
     text = running_text(held_out.ids, end_id=held_out.end_id)
-    nll = -model.log_probabilities(text)
-    lengths = np.array([len(ids) + 1 for ids in held_out.ids])
-    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-    return np.add.reduceat(nll, starts)
+    borders = np.cumsum([len(ids) + 1 for ids in held_out.ids], dtype=np.int64)
+    return np.split(-model.log_probabilities(text), borders)[:-1]  # nothing after the last
 
 
-@torch.inference_mode()
 def model_nll(
     model: PreTrainedModel,
     held_out: HeldOut,
@@ -65,49 +67,65 @@ def model_nll(
     batch_size: int,
     progress: Progress,
 ) -> Floats:
-    """Negative log-likelihood of each document in nats, shape (documents,).
+    """Negative log-likelihood of each document in nats, shape (documents,): `token_nll` summed."""
+    nll = token_nll(
+        model,
+        held_out,
+        context_tokens=context_tokens,
+        stride_tokens=stride_tokens,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    return _sums(nll)
+
+
+@torch.inference_mode()
+def token_nll(
+    model: PreTrainedModel,
+    held_out: HeldOut,
+    *,
+    context_tokens: int,
+    stride_tokens: int,
+    batch_size: int,
+    progress: Progress,
+) -> list[Floats]:
+    """Negative log-likelihood of each token of each document and of its end token, in nats.
 
     A document longer than the context is scored in windows that move by `stride_tokens`; a
     token is scored once, in the first window that holds it, so that every token but those of
-    a document's first window has at least context - stride tokens before it.
+    a document's first window has at least context - stride tokens before it. Batches are of
+    windows of like length; padding comes after a window and is seen by none of its tokens. An
+    empty document has its end token alone.
+
+    Args:
+        model: in evaluation mode.
+        held_out: the documents.
+        context_tokens: the longest window.
+        stride_tokens: how far windows move, at most `context_tokens`.
+        batch_size: windows at once.
+        progress: counts windows.
+
+    Returns:
+        An array of shape (tokens + 1,) for each document.
     """
     windows = list(
         _windows(held_out.ids, context_tokens=context_tokens, stride_tokens=stride_tokens)
     )
     windows.sort(key=lambda window: window.begin - window.end)  # longest first
-    nll = np.zeros(len(held_out.ids))
+    nll = [np.zeros(len(ids) + 1) for ids in held_out.ids]
     inputs_of = _continued if model.config.is_encoder_decoder else _going_on
     for start in range(0, len(windows), batch_size):
         chosen = windows[start : start + batch_size]
-        losses = _window_losses(model, *inputs_of(model, held_out, chosen))
-        np.add.at(nll, [window.document for window in chosen], losses)
+        inputs, labels = inputs_of(model, held_out, chosen)
+        losses = _token_losses(model, inputs, labels)
+        for window, row, label in zip(chosen, losses, labels, strict=True):
+            nll[window.document][window.first_scored : window.end] = row[label != IGNORED]
         progress.advance(len(chosen))
     return nll
 
 
-def likelihood_scores(
-    nll: Floats, held_out: HeldOut, *, signature: str, samples: int, seed: int
-) -> dict[str, Score]:
-    """Perplexity and bits per byte, lower is better, with intervals over documents.
-
-    Perplexity is exp(sum of NLL / number of tokens), end tokens counted; it compares models
-    of the same tokenizer. Bits per byte is sum of NLL / (ln 2 * UTF-8 bytes); it compares any.
-    """
-    tokens = np.array([len(ids) + 1.0 for ids in held_out.ids])
-    scores: dict[str, Score] = {}
-    for name, unit, final in (
-        ("perplexity", tokens, np.exp),
-        ("bits_per_byte", held_out.num_bytes * np.log(2), np.asarray),
-    ):
-        low, high = interval(final(bootstrap_ratios(nll, unit, samples=samples, seed=seed)))
-        scores[name] = Score(
-            value=float(final(nll.sum() / unit.sum())),
-            low=low,
-            high=high,
-            count=len(nll),
-            signature=f"{name}|{signature}",
-        )
-    return scores
+def _sums(nll: list[Floats]) -> Floats:
+    return np.array([tokens.sum() for tokens in nll], dtype=np.float64)
 
 
 def _windows(
@@ -160,7 +178,8 @@ def _ended(held_out: HeldOut, number: int) -> list[int]:
     return [held_out.end_id, *held_out.ids[number], held_out.end_id]
 
 
-def _window_losses(model: PreTrainedModel, inputs: dict[str, Ints], labels: Ints) -> Floats:
+def _token_losses(model: PreTrainedModel, inputs: dict[str, Ints], labels: Ints) -> Floats:
+    """NLL of each label, 0 where it is to be ignored, in the shape of `labels`."""
     device = model.device
     tensors = {name: torch.from_numpy(values).to(device) for name, values in inputs.items()}
     logits = model(**tensors, use_cache=False).logits
@@ -170,5 +189,5 @@ def _window_losses(model: PreTrainedModel, inputs: dict[str, Ints], labels: Ints
         ignore_index=IGNORED,
         reduction="none",
     )  # (B, T)
-    total: NDArray[np.float64] = losses.double().sum(dim=1).cpu().numpy()
-    return total
+    values: NDArray[np.float64] = losses.double().cpu().numpy()
+    return values

@@ -1,7 +1,11 @@
-"""A score with its identity, and the intervals that say how much of it is chance."""
+"""A score with its identity and interval, made from sums of what each example contributes.
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+Every metric here is a function of the sum of its examples' rows. To draw a set again is then to
+weigh rows: a matrix of counts times the rows, and one call for the values of all resamples.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +16,8 @@ Floats = NDArray[np.float64]
 # Of summed statistics, shape (S, K), the values of a score, shape (S,).
 Final = Callable[[Floats], Floats]
 
-# Resampled values held at once: bounds memory, not the result.
-_VALUES_AT_ONCE = 4_000_000
+# Counts held at once, which fit a core's cache: bounds memory, not the result.
+_COUNTS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,33 +52,103 @@ class Statistics:
     signature: str
     is_lower_better: bool = False
 
+    def only(self, chosen: NDArray[Any]) -> "Statistics":
+        """Those of some examples: a mask, shape (N,), or their places."""
+        return replace(self, values=self.values[chosen])
 
-def bootstrap_ratios(
-    numerators: Floats, denominators: Floats, *, samples: int, seed: int
-) -> Floats:
-    """Resampled values of sum(numerators) / sum(denominators), shape (samples,).
+    def value(self) -> float:
+        """The score of the set; NaN for an empty one."""
+        if len(self.values) == 0:
+            return float("nan")
+        return float(self.final(self.values.sum(axis=0, keepdims=True))[0])
 
-    The percentile bootstrap over examples (Efron 1979,
-    https://doi.org/10.1214/aos/1176344552); a mean is the ratio with denominators of one.
+    def of_examples(self) -> Floats:
+        """The score of each example alone, shape (N,)."""
+        return self.final(self.values)
+
+
+def mean_statistics(values: Floats, signature: str) -> Statistics:
+    """Of a score that is a mean of its examples' values, shape (N,)."""
+    rows = np.stack((values, np.ones_like(values)), axis=1)
+    return Statistics(values=rows, final=ratio, signature=signature)
+
+
+def ratio(sums: Floats) -> Floats:
+    """First column by second, shape (S,); 0 where the second is."""
+    return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] != 0)
+
+
+def scores(statistics: dict[str, Statistics], *, samples: int, seed: int) -> dict[str, Score]:
+    """Each score of a set with its 95% percentile bootstrap interval over examples.
+
+    Source: Efron 1979, https://doi.org/10.1214/aos/1176344552. Systems on sets of one size are
+    drawn alike, so that their resamples are pairs. An empty set has NaN for value and ends; of
+    one example every resample is the set itself, and the interval is its value.
 
     Args:
-        numerators: one value an example, shape (examples,).
-        denominators: one weight an example, shape (examples,).
+        statistics: of one set, by the name of the score.
         samples: how often the set is drawn again.
-        seed: of the draws; equal for systems on the same set, so that they are paired.
+        seed: of the draws.
     """
-    generator = np.random.default_rng(seed)
-    num_examples = len(numerators)
-    rows = max(1, _VALUES_AT_ONCE // max(num_examples, 1))
-    found: list[Floats] = []
-    for start in range(0, samples, rows):
-        shape = (min(rows, samples - start), num_examples)
-        drawn = generator.integers(0, num_examples, shape)
-        found.append(numerators[drawn].sum(axis=1) / denominators[drawn].sum(axis=1))
-    return np.concatenate(found)
+    resamples = resampled(list(statistics.values()), samples=samples, seed=seed)
+    found: dict[str, Score] = {}
+    for (name, of), values in zip(statistics.items(), resamples, strict=True):
+        low, high = interval(values)
+        found[name] = Score(
+            value=of.value(), low=low, high=high, count=len(of.values), signature=of.signature
+        )
+    return found
+
+
+def resampled(statistics: Sequence[Statistics], *, samples: int, seed: int) -> list[Floats]:
+    """The values of scores on resamples of their set, shape (samples,) each.
+
+    Args:
+        statistics: of one set of examples, (N, K) each with the same N.
+        samples: how often the set is drawn again.
+        seed: of the draws, which depend on it and N alone.
+    """
+    if not statistics or len(statistics[0].values) == 0:
+        return [np.full(samples, np.nan) for _ in statistics]
+    rows = np.concatenate([one.values for one in statistics], axis=1)
+    found: list[list[Floats]] = [[] for _ in statistics]
+    for counts in _draws(len(rows), samples=samples, seed=seed):
+        for values, one, sums in zip(
+            found, statistics, parts(counts @ rows, statistics), strict=True
+        ):
+            values.append(one.final(sums))
+    return [np.concatenate(values) for values in found]
+
+
+def parts(sums: Floats, statistics: Sequence[Statistics]) -> list[Floats]:
+    """Sums of several statistics side by side, shape (S, sum of K), taken apart."""
+    borders = np.cumsum([one.values.shape[1] for one in statistics])[:-1]
+    return np.split(sums, borders, axis=1)
 
 
 def interval(values: Floats) -> tuple[float, float]:
-    """The middle 95% of resampled values."""
-    low, high = np.percentile(values, (2.5, 97.5))
+    """The middle 95% of resampled values, those left out that are not defined."""
+    defined = values[~np.isnan(values)]
+    if len(defined) == 0:
+        return float("nan"), float("nan")
+    low, high = np.percentile(defined, (2.5, 97.5))
     return float(low), float(high)
+
+
+def blocks_of(count: int, samples: int, *, multiple: int = 1) -> Iterator[int]:
+    """How many resamples of `count` examples to work on at once, until all are done."""
+    rows = max(1, _COUNTS_AT_ONCE // count // multiple) * multiple
+    yield from (min(rows, samples - start) for start in range(0, samples, rows))
+
+
+def _draws(count: int, *, samples: int, seed: int) -> Iterator[Floats]:
+    """How often each resample holds each example, shape (S, count), some resamples at a time.
+
+    The draws are those of sacrebleu for the same seed.
+    """
+    generator = np.random.default_rng(seed)
+    for num in blocks_of(count, samples):
+        drawn = generator.integers(0, count, (num, count))
+        drawn += np.arange(num)[:, None] * count
+        counts = np.bincount(drawn.ravel(), minlength=num * count).reshape(num, count)
+        yield counts.astype(np.float64)

@@ -1,32 +1,22 @@
-"""chrF as sacrebleu computes it."""
+"""chrF++ for `evaluate`: sacrebleu's number, with what each example adds to it."""
 
 import datasets
 import evaluate
-import sacrebleu
 
-_DESCRIPTION = "Corpus chrF (https://aclanthology.org/W15-3049), 0 to 100, higher is better."
+from wordmill.metrics.chrf import chrf_statistics
 
 
 class Chrf(evaluate.Metric):
-    """Corpus chrF with sacrebleu's signature and the statistics of each example."""
+    """Corpus chrF++, 0 to 100, of one reference each."""
 
     def _info(self):
         text = datasets.Value("string")
         return evaluate.MetricInfo(
-            description=_DESCRIPTION,
+            description=chrf_statistics.__doc__,
             citation="",
             features=datasets.Features({"predictions": text, "references": text}),
         )
 
     def _compute(self, predictions, references):
-        self._metric = sacrebleu.CHRF()
-        score = self._metric.corpus_score(predictions, [references])
-        return {
-            "score": score.score,
-            "signature": str(self._metric.get_signature()),
-            "statistics": self._metric._extract_corpus_statistics(predictions, [references]),
-        }
-
-    def score_of(self, statistics):
-        """The score of a set, from the sum of its examples' statistics."""
-        return self._metric._compute_score_from_stats(statistics).score
+        found = chrf_statistics(predictions, references)
+        return {"chrf": found.value(), "statistics": {"chrf": found}}
