@@ -37,7 +37,7 @@ class Text(NamedTuple):
 def log_probabilities(
     model: Model, texts: list[Text], *, end_id: int, batch_size: int
 ) -> list[Floats]:
-    """ln p of each token that is not given, given all before it.
+    """The natural log-probability of each token that is not given, given all before it.
 
     Args:
         model: any model.
