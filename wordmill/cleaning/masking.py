@@ -37,10 +37,20 @@ _MAX_GROUPS = 19  # of a card written digit by digit
 
 def mask(text: str, kinds: Sequence[MaskedKind]) -> tuple[str, dict[str, int]]:
     """Replace personal data of the given kinds; returns how many of each were found."""
-    found: dict[str, int] = {}
+    text, found = _masked(text, kinds)
+    return text, {kind: len(values) for kind, values in found.items()}
+
+
+def personal_data(text: str, kinds: Sequence[MaskedKind]) -> dict[MaskedKind, list[str]]:
+    """What `mask` would replace, as it is written, by kind."""
+    return _masked(text, kinds)[1]
+
+
+def _masked(text: str, kinds: Sequence[MaskedKind]) -> tuple[str, dict[MaskedKind, list[str]]]:
+    found: dict[MaskedKind, list[str]] = {}
     if "@" in text and "email" in kinds and _AT_DOMAIN.search(text):
-        text, count = _without_emails(text)
-        found |= {"email": count} if count else {}
+        text, values = _without_emails(text)
+        found |= {"email": values} if values else {}
     digits = text.encode(errors="replace").translate(None, _ALL_BUT_DIGITS)
     if len(digits) < _MIN_DIGITS and "::" not in text:
         return text, found
@@ -50,14 +60,15 @@ def mask(text: str, kinds: Sequence[MaskedKind]) -> tuple[str, dict[str, int]]:
     is_possible = {rule.hint: rule.hint.search(text) is not None for _, rule in rules}
     for kind, rule in rules:
         if is_possible[rule.hint]:
-            text, count = _replaced(text, rule, placeholder(kind))
-            found |= {kind: found.get(kind, 0) + count} if count else {}
+            text, values = _replaced(text, rule, placeholder(kind))
+            found |= {kind: [*found.get(kind, []), *values]} if values else {}
     return text, found
 
 
-def _without_emails(text: str) -> tuple[str, int]:
+def _without_emails(text: str) -> tuple[str, list[str]]:
     """Addresses are found by their domain: every other character could start one."""
     parts: list[str] = []
+    values: list[str] = []
     done = 0
     for match in _AT_DOMAIN.finditer(text):
         at = match.start()
@@ -65,7 +76,8 @@ def _without_emails(text: str) -> tuple[str, int]:
         if local:
             parts += (text[done : local.start()], placeholder("email"))
             done = match.end()
-    return "".join((*parts, text[done:])), len(parts) // 2
+            values.append(text[local.start() : done])
+    return "".join((*parts, text[done:])), values
 
 
 def placeholder(kind: MaskedKind) -> str:
@@ -81,27 +93,27 @@ class _Rule(NamedTuple):
     """Whether neighbours may have been taken in: then a part of the groups may be valid."""
 
 
-def _replaced(text: str, rule: _Rule, stand_in: str) -> tuple[str, int]:
-    count = 0
+def _replaced(text: str, rule: _Rule, stand_in: str) -> tuple[str, list[str]]:
+    values: list[str] = []
 
     def decide(match: re.Match[str]) -> str:
-        nonlocal count
         if rule.is_grouped:
-            found, number = _part_replaced(match[0], rule, stand_in)
-            count += number
+            found, some = _part_replaced(match[0], rule, stand_in)
+            values.extend(some)
             return found
         if not rule.is_valid(match[0]):
             return match[0]
-        count += 1
+        values.append(match[0])
         return stand_in
 
-    return rule.pattern.sub(decide, text), count
+    return rule.pattern.sub(decide, text), values
 
 
-def _part_replaced(text: str, rule: _Rule, stand_in: str) -> tuple[str, int]:
+def _part_replaced(text: str, rule: _Rule, stand_in: str) -> tuple[str, list[str]]:
     """Replace the longest runs of groups that are valid, from the left."""
     groups = [match.span() for match in _GROUP.finditer(text)]
     parts: list[str] = []
+    values: list[str] = []
     done = first = 0
     while first < len(groups):
         start = groups[first][0]
@@ -110,8 +122,9 @@ def _part_replaced(text: str, rule: _Rule, stand_in: str) -> tuple[str, int]:
         if last is not None:
             parts += (text[done:start], stand_in)
             done = groups[last][1]
+            values.append(text[start:done])
         first = first + 1 if last is None else last + 1
-    return "".join((*parts, text[done:])), len(parts) // 2
+    return "".join((*parts, text[done:])), values
 
 
 def _always(_: str) -> bool:

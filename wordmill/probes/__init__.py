@@ -1,0 +1,1 @@
+"""What a model thinks, remembers and looks at, beside what it scores."""
