@@ -7,14 +7,13 @@ from typing import Any
 
 from stages.held_out import Sets, held_out, systems, training_texts
 from stages.probing import probed
-from stages.stage import Stage, run
+from stages.stage import Stage
 from stages.surroundings import surroundings
 from stages.tracking import StageRun, stage_run
 from wordmill.data.records import Pair, read_records
 from wordmill.evaluation.answering import Answering, Answers, labels_of
 from wordmill.evaluation.comparison import FINAL, Comparison, set_hash
 from wordmill.files import write_json
-from wordmill.metrics.novelty import TrainingNgrams
 from wordmill.metrics.pairs import PRIMARY
 from wordmill.models.folder import Model, load_tokenizer
 from wordmill.params.evaluate import EvaluateParams
@@ -40,8 +39,7 @@ def main(stage: Stage) -> str:
         documents = comparison.documents(sets.documents, sets.ids, compared.documents)
         answers = _answers(stage, sets, compared.pairs, common)
         texts = {name: found.texts for name, found in answers.items()}
-        seen = TrainingNgrams(training_texts(stage))
-        pairs = comparison.pairs(sets.pairs, sets.source_lengths, texts, seen)
+        pairs = comparison.pairs(sets.pairs, sets.source_lengths, texts, training_texts(stage))
         record: Record = {
             "version": _RECORD_VERSION,
             "identity": {
@@ -61,7 +59,15 @@ def main(stage: Stage) -> str:
             "slices": [*documents.slices, *pairs.slices],
             "differences": [*documents.differences, *pairs.differences],
             "examples": pairs.examples,
-            **probed(stage, sets, compared, documents.nll, texts, params, tokenizer),
+            **probed(
+                stage,
+                sets,
+                compared.pairs,
+                texts,
+                pairs.examples,
+                params=params,
+                tokenizer=tokenizer,
+            ),
         }
         _write(stage, record, sets.pairs, answers, tracked)
     return _summary(record)

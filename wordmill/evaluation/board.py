@@ -5,10 +5,10 @@ All of them come from the same rows of statistics.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from wordmill.metrics.score import score_of
+from wordmill.metrics.score import scores
 from wordmill.metrics.significance import compare
 
 if TYPE_CHECKING:
@@ -41,13 +41,7 @@ class Board:
 
     def scores(self) -> Scored:
         """Every metric of every system."""
-        return {
-            system: {
-                metric: score_of(found, samples=self._samples, seed=self._seed).as_dict()
-                for metric, found in measured.items()
-            }
-            for system, measured in self._systems.items()
-        }
+        return {system: self._scored(measured) for system, measured in self._systems.items()}
 
     def slices(self, parts: Iterable[Part]) -> list[Slice]:
         """The primary metric of every system on parts of the examples."""
@@ -55,39 +49,30 @@ class Board:
 
     def differences(self, system: str) -> list[Difference]:
         """A system against each other one in the primary metric."""
-        mine = self._systems[system][self._primary]
-        return [
-            self._difference(system, mine, other, measured[self._primary])
-            for other, measured in self._systems.items()
-            if other != system
-        ]
+        return [self._difference(system, other) for other in self._systems if other != system]
+
+    def _scored(self, measured: Measured) -> dict[str, dict[str, Any]]:
+        found = scores(measured, samples=self._samples, seed=self._seed)
+        return {metric: score.as_dict() for metric, score in found.items()}
+
+    def _primary_of(self, system: str) -> Measured:
+        return {self._primary: self._systems[system][self._primary]}
 
     def _slice(self, part: Part) -> Slice:
-        scores: Scored = {}
-        for system, measured in self._systems.items():
-            whole = measured[self._primary]
-            some = replace(whole, values=whole.values[part.rows])
-            found = score_of(some, samples=self._samples, seed=self._seed)
-            scores[system] = {self._primary: found.as_dict()}
         return {
             "kind": self._kind,
             "by": part.by,
             "name": part.name,
             "count": len(part.rows),
-            "scores": scores,
+            "scores": {
+                system: self._scored({self._primary: measured[self._primary].only(part.rows)})
+                for system, measured in self._systems.items()
+            },
         }
 
-    def _difference(self, a: str, first: Statistics, b: str, second: Statistics) -> Difference:
-        found = compare(first, second, samples=self._samples, seed=self._seed)
-        return {
-            "kind": self._kind,
-            "metric": self._primary,
-            "a": a,
-            "b": b,
-            "value": found.value,
-            "low": found.low,
-            "high": found.high,
-            "p_bootstrap": found.p_bootstrap,
-            "p_randomization": found.p_randomization,
-            "count": len(first.values),
-        }
+    def _difference(self, a: str, b: str) -> Difference:
+        found = compare(
+            self._primary_of(a), self._primary_of(b), samples=self._samples, seed=self._seed
+        )
+        difference: Any = asdict(found[self._primary])
+        return {"kind": self._kind, "metric": self._primary, "a": a, "b": b, **difference}

@@ -15,8 +15,10 @@ import numpy as np
 from wordmill.evaluation.board import Board, Measured
 from wordmill.evaluation.examples import chosen
 from wordmill.evaluation.slices import parts
-from wordmill.metrics.likelihood import HeldOut, document_statistics, model_nll, ngram_nll
+from wordmill.metrics.likelihood import HeldOut, model_nll, ngram_nll
+from wordmill.metrics.novelty import novelty_statistics
 from wordmill.metrics.pairs import PRIMARY, example_values, pair_statistics
+from wordmill.metrics.perplexity import count_words, document_statistics
 from wordmill.models.ngram_model import NgramModel
 from wordmill.progress import Progress, Show
 from wordmill.tokens.tokenizer import fingerprint
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from wordmill.data.records import Document, Pair
-    from wordmill.metrics.novelty import TrainingNgrams
     from wordmill.metrics.score import Floats
     from wordmill.models.folder import Model
     from wordmill.params.evaluate import EvaluateParams
@@ -43,8 +44,6 @@ class DocumentPart(NamedTuple):
     scores: Scored
     slices: list[Slice]
     differences: list[Difference]
-    nll: dict[str, Floats]
-    """system -> nats of each document."""
 
 
 class PairPart(NamedTuple):
@@ -95,18 +94,24 @@ class Comparison:
         """
         nll = {name: self._nll(name, model, held_out) for name, model in systems.items()}
         signature = f"tokenizer:{fingerprint(self._tokenizer)}|ends:counted"
+        sizes = {
+            "num_tokens": np.array([len(ids) + 1.0 for ids in held_out.ids]),
+            "num_words": count_words([document.text for document in documents]),
+            "num_bytes": held_out.num_bytes,
+        }
         measured = {
-            name: document_statistics(found, held_out, signature=signature)
+            name: document_statistics(found, **sizes, signature=signature)
             for name, found in nll.items()
         }
-        board = Board("documents", primary=PRIMARY["documents"], systems=measured, **self._resampling)
+        board = Board(
+            "documents", primary=PRIMARY["documents"], systems=measured, **self._resampling
+        )
         lengths = [len(ids) for ids in held_out.ids]
         told = TRAINED if TRAINED in systems else next(iter(systems))
         return DocumentPart(
             board.scores(),
             board.slices(parts(documents, lengths)),
             board.differences(told),
-            nll,
         )
 
     def pairs(
@@ -114,7 +119,7 @@ class Comparison:
         pairs: Sequence[Pair],
         source_lengths: Sequence[int],
         predictions: dict[str, list[str]],
-        training_ngrams: TrainingNgrams,
+        training: Iterable[str],
     ) -> PairPart:
         """The metrics of each task, for each system that answers.
 
@@ -122,24 +127,28 @@ class Comparison:
             pairs: held out from training.
             source_lengths: tokens of each source.
             predictions: what each system answered, in the order of the pairs.
-            training_ngrams: what is not new where it is generated.
+            training: the texts learnt from; what stands there is not new.
         """
         found = PairPart({}, [], [], [])
+        novelty = novelty_statistics(predictions, training)
         lengths = np.asarray(source_lengths)
-        for task in sorted({pair.task for pair in pairs}):
-            rows = [row for row, pair in enumerate(pairs) if pair.task == task]
+        tasks = np.array([pair.task for pair in pairs])
+        for task in dict.fromkeys(pair.task for pair in sorted(pairs, key=lambda p: p.task)):
+            rows = np.flatnonzero(tasks == task)
             of_task = [pairs[row] for row in rows]
-            texts = {name: [all_[row] for row in rows] for name, all_ in predictions.items()}
+            texts = {name: [every[row] for row in rows] for name, every in predictions.items()}
             wanted = [pair.target for pair in of_task]
             systems: dict[str, Measured] = {
-                name: pair_statistics(task, answers, wanted, training_ngrams=training_ngrams)
-                for name, answers in texts.items()
+                name: pair_statistics(task, answers, wanted) for name, answers in texts.items()
             }
+            values = example_values(task, systems[FINAL])
+            if task != "classify":  # a label is never new
+                for name, measured in systems.items():
+                    measured["novelty"] = novelty[name].only(rows)
             board = Board(task, primary=PRIMARY[task], systems=systems, **self._resampling)
             found.scores[task] = board.scores()
             found.slices.extend(board.slices(parts(of_task, lengths[rows].tolist())))
             found.differences.extend(board.differences(FINAL))
-            values = example_values(task, texts[FINAL], wanted)
             found.examples.extend(_examples(of_task, texts, values))
         return found
 

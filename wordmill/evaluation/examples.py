@@ -28,7 +28,9 @@ def chosen(values: Floats) -> list[Choice]:
         values: of the primary metric, higher is better, shape (examples,).
     """
     order = np.argsort(-values, kind="stable")
-    typical = np.argsort(np.abs(values - np.median(values)), kind="stable") if len(values) else order
+    typical = (
+        np.argsort(np.abs(values - np.median(values)), kind="stable") if len(values) else order
+    )
     groups = {
         "best": order[:_NUM_EACH],
         "worst": order[::-1][:_NUM_EACH],

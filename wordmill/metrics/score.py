@@ -69,7 +69,12 @@ class Statistics:
 
 def mean_statistics(values: Floats, signature: str) -> Statistics:
     """Of a score that is a mean of its examples' values, shape (N,)."""
-    rows = np.stack((values, np.ones_like(values)), axis=1)
+    return ratio_statistics(values, np.ones_like(values), signature)
+
+
+def ratio_statistics(numerators: Floats, denominators: Floats, signature: str) -> Statistics:
+    """Of a score that is a ratio of two sums over the examples, shape (N,) each."""
+    rows = np.stack((numerators, denominators), axis=1)
     return Statistics(values=rows, final=ratio, signature=signature)
 
 

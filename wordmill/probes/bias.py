@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from wordmill.metrics.score import bootstrap_ratios, interval
+from wordmill.metrics.score import interval, ratio_statistics, resampled
 from wordmill.models.vocabulary import vocabulary_of
 from wordmill.probes.bias_sentences import SENTENCES, Group, Sentences
 from wordmill.probes.continuing import continued
@@ -163,7 +163,10 @@ class _Probe:
         sums, counts = sums[counts > 0], counts[counts > 0].astype(np.float64)
         if len(sums) == 0:
             return 0.0, 0.0
-        return interval(bootstrap_ratios(sums, counts, samples=self._samples, seed=self._seed))
+        drawn = resampled(
+            [ratio_statistics(sums, counts, "")], samples=self._samples, seed=self._seed
+        )
+        return interval(drawn[0])
 
 
 def without_terms(text: str, words: Iterable[str]) -> str:

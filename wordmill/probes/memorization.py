@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wordmill.metrics.score import bootstrap_ratios, interval
+from wordmill.metrics.score import interval, mean_statistics, resampled
 from wordmill.models.vocabulary import vocabulary_of
 from wordmill.probes.continuing import continued
 from wordmill.probes.personal import Said, leaks
@@ -151,8 +151,8 @@ class MemorizationProbe:
     def _interval(self, lengths: Floats) -> tuple[float, float]:
         if len(lengths) == 0:
             return 0.0, 0.0
-        ones = np.ones_like(lengths)
-        return interval(bootstrap_ratios(lengths, ones, samples=self.samples, seed=self.seed))
+        resamples = resampled([mean_statistics(lengths, "")], samples=self.samples, seed=self.seed)
+        return interval(resamples[0])
 
 
 def _agreeing(found: list[int], wanted: list[int]) -> int:

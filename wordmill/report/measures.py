@@ -65,7 +65,9 @@ MEASURES: dict[str, Measure] = {
     "exact_match": _measure("exact match", "higher", "answers that are the wanted one"),
     "f1": _measure("F1", "higher", "words shared with the wanted answer"),
     "accuracy": _measure("accuracy", "higher", "labels that are right"),
-    "macro_precision": _measure("precision", "higher", "mean over labels of how often one is right"),
+    "macro_precision": _measure(
+        "precision", "higher", "mean over labels of how often one is right"
+    ),
     "macro_recall": _measure("recall", "higher", "mean over labels of how much of each is found"),
     "macro_f1": _measure("macro F1", "higher", "mean over labels of their F1"),
     "length_ratio": _measure("length ratio", "near one", "length written / length wanted"),

@@ -62,7 +62,7 @@ def _verdict(record: Record, kind: str, count: int, scores: Scored) -> Verdict |
     else:
         winner, headline = first, f"{_the(first, starts=True)} is best"
     detail = [f"{lead}{_sureness(test, metric)}."]
-    if OURS in ranked[2:] or (OURS == second and winner):
+    if OURS in ranked[2:] or (second == OURS and winner):
         detail.append(_where_ours_is(record, kind, metric, ranked, value))
     return Verdict(
         kind=kind,
@@ -132,7 +132,9 @@ def _where_ours_is(
     place = ranked.index(OURS) + 1
     told = f"The {OURS} model is {_ordinal(place)} of {len(ranked)} with {value[OURS]}"
     after = ranked[place:]
-    below = [system for system in after if system in BASELINES and _beats(record, kind, metric, system)]
+    below = [
+        system for system in after if system in BASELINES and _beats(record, kind, metric, system)
+    ]
     return f"{told}, surely ahead of {_listed(below)}." if below else f"{told}."
 
 
@@ -143,7 +145,11 @@ def _beats(record: Record, kind: str, metric: str, system: str) -> bool:
 
 def _the(system: str, *, starts: bool = False) -> str:
     """A system's name as a sentence says it."""
-    named = {"n-gram": "the n-gram model", "lead": "the lead sentence", "unigram": "the unigram model"}
+    named = {
+        "n-gram": "the n-gram model",
+        "lead": "the lead sentence",
+        "unigram": "the unigram model",
+    }
     named |= {"lstm": "the LSTM", "champion": "the champion"}
     named |= {name: f"the {name} model" for name in ("pretrained", "finetuned")}
     words = named.get(system, system)
@@ -157,5 +163,3 @@ def _listed(names: list[str]) -> str:
 
 def _ordinal(place: int) -> str:
     return {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth"}.get(place, f"{place}th")
-
-
