@@ -1,7 +1,7 @@
 """Score the models beside traditional baselines on held-out documents and pairs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def main(stage: Stage) -> str:
     with stage_run(stage, params.model_dump()) as tracked:
         documents = comparison.documents(sets.documents, sets.ids, compared.documents)
         answers = _answers(stage, sets, compared.pairs, common)
-        texts = {name: found.texts for name, found in answers.items()}
+        texts: dict[str, Sequence[str]] = {name: found.texts for name, found in answers.items()}
         pairs = comparison.pairs(sets.pairs, sets.source_lengths, texts, training_texts(stage))
         record: Record = {
             "version": _RECORD_VERSION,

@@ -1,6 +1,6 @@
 """What is asked of the models besides: bias, memorization, surprise, attention."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 from transformers import PreTrainedTokenizerFast
@@ -41,7 +41,7 @@ def probed(
     stage: Stage,
     sets: Sets,
     models: dict[str, Model],
-    texts: dict[str, list[str]],
+    texts: dict[str, Sequence[str]],
     examples: list[Example],
     *,
     params: EvaluateParams,
@@ -125,7 +125,7 @@ def _biases(
 def _memorizations(
     stage: Stage,
     models: dict[str, Model],
-    texts: dict[str, list[str]],
+    texts: dict[str, Sequence[str]],
     params: EvaluateParams,
     tokenizer: PreTrainedTokenizerFast,
 ) -> list[Memorization]:

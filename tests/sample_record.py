@@ -149,8 +149,16 @@ def full_surroundings():
         ],
         votes=[
             {
-                "a": "finetuned", "b": "lead", "wins_a": 7, "wins_b": 18, "ties": 5, "skips": 1,
-                "rate": 0.317, "low": 0.178, "high": 0.499, "p": 0.0433,
+                "a": "finetuned",
+                "b": "lead",
+                "wins_a": 7,
+                "wins_b": 18,
+                "ties": 5,
+                "skips": 1,
+                "rate": 0.317,
+                "low": 0.178,
+                "high": 0.499,
+                "p": 0.0433,
             }
         ],
     )
@@ -198,14 +206,20 @@ def _slices():
     )
     parts = [
         {
-            "kind": "summarize", "by": "length", "name": name, "count": count,
+            "kind": "summarize",
+            "by": "length",
+            "name": name,
+            "count": count,
             "scores": {s: {"rougeL": score(v[2] * by)} for s, v in _SUMMARIES.items()},
         }
         for name, count, by in lengths
     ]
     return parts + [
         {
-            "kind": "documents", "by": "language", "name": name, "count": count,
+            "kind": "documents",
+            "by": "language",
+            "name": name,
+            "count": count,
             "scores": {
                 s: {"bits_per_byte": score(math.log2(v) / 3.5 * by)} for s, v in _DOCUMENTS.items()
             },
@@ -236,14 +250,14 @@ def _examples():
     whys = ("best", "best", "worst", "typical")
     found = [
         {
-
-                "id": f"05d3ae06815{i}",
-                "task": "summarize",
-                "source": source,
-                "ask": "",
-                "target": target
-            ,
-            "language": "en", "why": why, "value": (31.2, 66.7, 0.0, 11.5)[i],
+            "id": f"05d3ae06815{i}",
+            "task": "summarize",
+            "source": source,
+            "ask": "",
+            "target": target,
+            "language": "en",
+            "why": why,
+            "value": (31.2, 66.7, 0.0, 11.5)[i],
             "predictions": {
                 "lead": source.split(".")[0] + ".",
                 "retrieval": "Release a lock.",
@@ -255,14 +269,14 @@ def _examples():
     ]
     return found + [
         {
-
-                "id": f"cmrc-{i}",
-                "task": "answer",
-                "source": _PARK,
-                "ask": question,
-                "target": target
-            ,
-            "language": "zh", "why": "sample", "value": 80.0 + 20 * i,
+            "id": f"cmrc-{i}",
+            "task": "answer",
+            "source": _PARK,
+            "ask": question,
+            "target": target,
+            "language": "zh",
+            "why": "sample",
+            "value": 80.0 + 20 * i,
             "predictions": {"lead": _PARK[:40], "retrieval": "1980年", "finetuned": written},
         }
         for i, (question, target, written) in enumerate(_QUESTIONS)
@@ -277,8 +291,11 @@ def _surprises():
         nats = [min(11.0, draw.expovariate(0.42)) for _ in pieces]
         found.append(
             {
-                "id": f"{language}-1", "language": language, "system": "pretrained",
-                "pieces": pieces, "nats": nats,
+                "id": f"{language}-1",
+                "language": language,
+                "system": "pretrained",
+                "pieces": pieces,
+                "nats": nats,
             }
         )
     return found
@@ -286,7 +303,28 @@ def _surprises():
 
 def _attention():
     draw = random.Random(5)
-    source = ["This", " function", " runs", " the", " passed", " cor", "outine", ",", " taking", " care", " of", "\nmanaging", " the", " asyncio", " event", " loop", ".", "\n\n", "Summary", ":"]
+    source = [
+        "This",
+        " function",
+        " runs",
+        " the",
+        " passed",
+        " cor",
+        "outine",
+        ",",
+        " taking",
+        " care",
+        " of",
+        "\nmanaging",
+        " the",
+        " asyncio",
+        " event",
+        " loop",
+        ".",
+        "\n\n",
+        "Summary",
+        ":",
+    ]
     answer = ["Return", " the", " result", " of", " the", " cor", "outine", "."]
     weights = []
     for i, _ in enumerate(answer):
@@ -296,8 +334,12 @@ def _attention():
         ]
         weights.append([w / sum(row) for w in row])
     return {
-        "id": "05d3ae068151", "task": "summarize", "system": "finetuned",
-        "source": source, "answer": answer, "weights": weights,
+        "id": "05d3ae068151",
+        "task": "summarize",
+        "system": "finetuned",
+        "source": source,
+        "answer": answer,
+        "weights": weights,
     }
 
 
@@ -312,8 +354,10 @@ def _bias():
     return [
         {
             **dict(zip(names, row, strict=True)),
-            "system": "finetuned", "count": 120,
-            "generation_low": row[7] - 0.07, "generation_high": row[7] + 0.08,
+            "system": "finetuned",
+            "count": 120,
+            "generation_low": row[7] - 0.07,
+            "generation_high": row[7] + 0.08,
         }
         for row in rows
     ]
@@ -323,12 +367,24 @@ def _memorization():
     fixed = {"count": 200, "prefix_tokens": 32, "continuation_tokens": 32}
     return [
         {
-            "system": "pretrained", **fixed, "exact_share": 0.005, "mean_match_tokens": 1.21,
-            "low": 0.93, "high": 1.55, "num_personal": 0, "personal_kinds": {},
+            "system": "pretrained",
+            **fixed,
+            "exact_share": 0.005,
+            "mean_match_tokens": 1.21,
+            "low": 0.93,
+            "high": 1.55,
+            "num_personal": 0,
+            "personal_kinds": {},
         },
         {
-            "system": "finetuned", **fixed, "exact_share": 0.0, "mean_match_tokens": 0.62,
-            "low": 0.44, "high": 0.83, "num_personal": 2, "personal_kinds": {"email": 2},
+            "system": "finetuned",
+            **fixed,
+            "exact_share": 0.0,
+            "mean_match_tokens": 0.62,
+            "low": 0.44,
+            "high": 0.83,
+            "num_personal": 2,
+            "personal_kinds": {"email": 2},
         },
     ]
 

@@ -74,5 +74,5 @@ class Board:
         found = compare(
             self._primary_of(a), self._primary_of(b), samples=self._samples, seed=self._seed
         )
-        difference: Any = asdict(found[self._primary])
-        return {"kind": self._kind, "metric": self._primary, "a": a, "b": b, **difference}
+        named: Any = {"kind": self._kind, "metric": self._primary, "a": a, "b": b}
+        return named | asdict(found[self._primary])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wordmill.models.folder import Model
     from wordmill.params.evaluate import EvaluateParams
     from wordmill.report.record import Difference, Example, Scored, Slice
+    from wordmill.tasks import PairTask
 
 TRAINED = "pretrained"
 """The system that documents are told about."""
@@ -118,7 +119,7 @@ class Comparison:
         self,
         pairs: Sequence[Pair],
         source_lengths: Sequence[int],
-        predictions: dict[str, list[str]],
+        predictions: dict[str, Sequence[str]],
         training: Iterable[str],
     ) -> PairPart:
         """The metrics of each task, for each system that answers.
@@ -131,10 +132,9 @@ class Comparison:
         """
         found = PairPart({}, [], [], [])
         novelty = novelty_statistics(predictions, training)
-        lengths = np.asarray(source_lengths)
-        tasks = np.array([pair.task for pair in pairs])
-        for task in dict.fromkeys(pair.task for pair in sorted(pairs, key=lambda p: p.task)):
-            rows = np.flatnonzero(tasks == task)
+        tasks: list[PairTask] = sorted({pair.task for pair in pairs})
+        for task in tasks:
+            rows = [row for row, pair in enumerate(pairs) if pair.task == task]
             of_task = [pairs[row] for row in rows]
             texts = {name: [every[row] for row in rows] for name, every in predictions.items()}
             wanted = [pair.target for pair in of_task]
@@ -144,10 +144,10 @@ class Comparison:
             values = example_values(task, systems[FINAL])
             if task != "classify":  # a label is never new
                 for name, measured in systems.items():
-                    measured["novelty"] = novelty[name].only(rows)
+                    measured["novelty"] = novelty[name].only(np.array(rows))
             board = Board(task, primary=PRIMARY[task], systems=systems, **self._resampling)
             found.scores[task] = board.scores()
-            found.slices.extend(board.slices(parts(of_task, lengths[rows].tolist())))
+            found.slices.extend(board.slices(parts(of_task, [source_lengths[row] for row in rows])))
             found.differences.extend(board.differences(FINAL))
             found.examples.extend(_examples(of_task, texts, values))
         return found
