@@ -14,9 +14,12 @@ import stages.ngram
 from stages.stage import Stage
 from wordmill.data.records import Document, Pair
 from wordmill.errors import DataError
+from wordmill.generation.answers import Said
+from wordmill.generation.choosing import Choice
 from wordmill.generation.engine import Engine
 from wordmill.generation.loading import load_engine
-from wordmill.generation.ngram import ngram_answers
+from wordmill.generation.loop import Asked, decode
+from wordmill.generation.ngram import NgramStepper, ngram_beams
 from wordmill.metrics.evaluation import Comparison
 from wordmill.models.folder import load_model, load_tokenizer, save_model, weights_digest
 from wordmill.models.ngram import KneserNey
@@ -87,6 +90,16 @@ class AsTransformer(PreTrainedModel, GenerationMixin):
         tries = np.array([[*ids, token] for token in range(SIZE)])
         scores = self._model.estimate.log_probabilities(tries.ravel())
         return scores[len(ids) - 1 :: len(ids) + 1]
+
+
+def ngram_answers(model, prompts, decoding):
+    if decoding.num_beams > 1:
+        return [ngram_beams(model, prompt, decoding)[0].ids for prompt in prompts]
+    said = [Said() for _ in prompts]
+    asked = Asked(prompts, prompts, None, decoding.max_new_tokens, model.vocabulary.end_id)
+    choice = Choice(decoding, end_id=model.vocabulary.end_id)
+    list(decode(NgramStepper(model), choice, asked, said=said, is_stopped=lambda ids: False))
+    return [one.ids for one in said]
 
 
 def generated(model, prompt, decoding):

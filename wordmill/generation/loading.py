@@ -9,7 +9,12 @@ from wordmill.params.decoding import DecodingParams
 
 
 def load_engine(
-    folder: Path, *, decoding: dict[str, Any], max_source_tokens: int, batch_size: int
+    folder: Path,
+    *,
+    decoding: dict[str, Any],
+    max_source_tokens: int,
+    batch_size: int,
+    is_remote_code_run: bool = False,
 ) -> Engine:
     """Load the model and tokenizer of a folder into an engine.
 
@@ -17,13 +22,14 @@ def load_engine(
         folder: a standard model folder.
         decoding: the values of `evaluate.decoding`.
         max_source_tokens: where a source is cut, as in training.
-        batch_size: prompts decoded at once.
+        batch_size: rows decoded at once.
+        is_remote_code_run: whether Python code that came with the checkpoint may run here.
 
     Raises:
         DataError: the folder can't be loaded.
     """
     return Engine(
-        load_model(folder),
+        load_model(folder, is_remote_code_run=is_remote_code_run),
         load_tokenizer(folder),
         decoding=DecodingParams.model_validate(decoding),
         max_source_tokens=max_source_tokens,
