@@ -1,95 +1,16 @@
 import math
-import random
 
 import numpy as np
 import pytest
-import sacrebleu
 import torch
-from rouge_score import rouge_scorer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from wordmill.metrics.likelihood import HeldOut, likelihood_scores, model_nll, ngram_nll
-from wordmill.metrics.overlap import overlap_scores
-from wordmill.metrics.score import bootstrap_ratios, interval
+from wordmill.metrics.likelihood import HeldOut, model_nll, ngram_nll, ngram_token_nll, token_nll
+from wordmill.metrics.perplexity import count_words, document_statistics
+from wordmill.metrics.score import scores
 from wordmill.models.lead import first_sentence
 from wordmill.models.ngram import KneserNey
 from wordmill.progress import Progress
-
-WORDS = "the miller grinds corn at dawn and sells flour".split()  # noqa: SIM905
-
-
-def sentences(count, *, seed):
-    draw = random.Random(seed)
-    return [" ".join(draw.choices(WORDS, k=draw.randint(3, 9))) for _ in range(count)]
-
-
-def overlap(predictions, references):
-    return overlap_scores(predictions, references, samples=100, seed=0)
-
-
-@pytest.fixture(scope="module")
-def scored():
-    predictions, references = sentences(40, seed=1), sentences(40, seed=2)
-    return predictions, references, overlap(predictions, references)
-
-
-def test_bleu_and_chrf_are_sacrebleus(scored):
-    predictions, references, scores = scored
-    assert scores["bleu"].value == sacrebleu.corpus_bleu(predictions, [references]).score
-    assert scores["chrf"].value == sacrebleu.corpus_chrf(predictions, [references]).score
-    assert "tok:13a" in scores["bleu"].signature
-
-
-def test_rouge_is_rouge_scores(scored):
-    predictions, references, scores = scored
-    scorer = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"])
-    found = [scorer.score(r, p) for p, r in zip(predictions, references, strict=True)]
-    for kind in ("rouge1", "rouge2", "rougeL"):
-        wanted = 100 * np.mean([one[kind].fmeasure for one in found])
-        assert scores[kind].value == pytest.approx(wanted, abs=1e-12)
-
-
-def test_the_order_of_examples_changes_no_score(scored):
-    predictions, references, scores = scored
-    turned = overlap(predictions[::-1], references[::-1])
-    for name, score in scores.items():
-        assert turned[name].value == pytest.approx(score.value, abs=1e-9)
-
-
-def test_an_interval_holds_its_score(scored):
-    for score in scored[2].values():
-        assert score.low <= score.value <= score.high
-        assert score.count == 40
-
-
-def test_a_perfect_answer_scores_100():
-    texts = sentences(10, seed=3)
-    assert {round(s.value, 9) for s in overlap(texts, texts).values()} == {100}
-
-
-def test_answers_that_score_zero_here_and_there_have_an_interval():
-    """sacrebleu's own bootstrap fails on these."""
-    scores = overlap(["", "zz", "the miller"], ["the corn", "flour", "the miller grinds"])
-    assert all(0 <= score.low <= score.value <= score.high for score in scores.values())
-
-
-def test_an_empty_answer_scores_0():
-    scores = overlap([""] * 5, sentences(5, seed=4))
-    assert {score.value for score in scores.values()} == {0}
-
-
-def test_rouge_by_hand():
-    # one of two words right, one of three wanted found: P 1/2, R 1/3, F 2/5
-    scores = overlap(["the cat"], ["the dog barks"])
-    assert scores["rouge1"].value == pytest.approx(40)
-    assert scores["rouge2"].value == 0
-
-
-def test_chinese_is_scored_by_character():
-    scores = overlap(["春眠不觉晓"], ["春眠不觉寒"])
-    assert scores["rouge1"].value == pytest.approx(80)
-    assert "tok:zh" in scores["bleu"].signature
-    assert "tok:han" in scores["rouge1"].signature
 
 
 @pytest.mark.parametrize(
@@ -139,13 +60,71 @@ def held_out(lengths, *, vocab_size=256, seed=0):
     return HeldOut(ids, np.array(lengths, dtype=float), 0)
 
 
+def document_scores(nll, held_out, *, num_words=None):
+    num_tokens = np.array([len(ids) + 1.0 for ids in held_out.ids])
+    found = document_statistics(
+        nll,
+        num_tokens=num_tokens,
+        num_words=num_tokens if num_words is None else np.array(num_words, dtype=float),
+        num_bytes=held_out.num_bytes,
+        signature="s",
+    )
+    return scores(found, samples=100, seed=0)
+
+
 def test_a_uniform_model_needs_log2_v_bits_a_byte():
     documents = held_out([5, 40, 16, 15, 1])
     losses = nll(uniform_model(256), documents)
     np.testing.assert_allclose(losses, [(n + 1) * math.log(256) for n in (5, 40, 16, 15, 1)], 1e-6)
-    scores = likelihood_scores(losses, documents, signature="s", samples=100, seed=0)
-    assert scores["perplexity"].value == pytest.approx(256)
-    assert scores["bits_per_byte"].value == pytest.approx(8 * (77 + 5) / 77)
+    found = document_scores(losses, documents)
+    assert found["perplexity"].value == pytest.approx(256)
+    assert found["bits_per_byte"].value == pytest.approx(8 * (77 + 5) / 77)
+
+
+def test_perplexities_by_hand():
+    """Two documents of 4 + 2 nats, 3 tokens and 2 words with their ends, 8 bytes."""
+    documents = HeldOut([[1], []], np.array([8.0, 0.0]), 0)
+    found = document_scores(np.array([4.0, 2.0]), documents, num_words=[1, 1])
+    assert found["perplexity"].value == pytest.approx(math.exp(6 / 3))
+    assert found["word_perplexity"].value == pytest.approx(math.exp(6 / 2))
+    assert found["bits_per_byte"].value == pytest.approx(6 / math.log(2) / 8)
+    assert {score.signature for score in found.values()} == {
+        "perplexity|by:tokens|s",
+        "word_perplexity|by:words,han-characters,line-ends|s",
+        "bits_per_byte|by:utf-8-bytes|s",
+    }
+
+
+def test_what_cannot_be_divided_is_not_a_number():
+    empty = document_scores(np.array([2.0]), HeldOut([[]], np.zeros(1), 0))
+    assert math.isnan(empty["bits_per_byte"].value)
+    assert empty["perplexity"].value == pytest.approx(math.exp(2))
+    nothing = document_scores(np.zeros(0), HeldOut([], np.zeros(0), 0))
+    assert all(math.isnan(score.value) and score.count == 0 for score in nothing.values())
+
+
+def test_a_hopeless_model_has_infinite_perplexity():
+    found = document_scores(np.array([1e6, 5.0]), HeldOut([[1], [2]], np.ones(2), 0))
+    assert found["perplexity"].value == math.inf
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", 1),
+        ("one two", 3),
+        ("  one\n\ntwo ", 5),  # two words, two line ends and that of the document
+        ("春眠不觉晓，", 7),  # five characters, a comma, an end
+        ("用GPT写诗", 5),  # 用 GPT 写 诗 and an end
+    ],
+)
+def test_words_and_line_ends(text, expected):
+    assert count_words([text]).tolist() == [expected]
+
+
+def test_words_of_plain_text_stand_between_spaces():
+    text = "It's (3.14) e.g. – naïve,\tyes\u3000no"
+    assert count_words([text])[0] == len(text.split()) + 1
 
 
 @pytest.fixture(scope="module")
@@ -199,18 +178,37 @@ def test_the_ngram_scores_the_same_events():
         assert loss == pytest.approx(alone)
 
 
-def test_the_bootstrap_is_seeded_and_covers_the_mean():
-    values = np.random.default_rng(0).normal(5, 1, 400)
-    ones = np.ones(400)
-    means = bootstrap_ratios(values, ones, samples=2000, seed=1)
-    assert (means == bootstrap_ratios(values, ones, samples=2000, seed=1)).all()
-    low, high = interval(means)
-    # the normal interval of a mean: 1.96 standard errors to each side
-    half = 1.96 * values.std() / 20
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
+def tokens(model, held_out, *, batch_size=3, stride_tokens=8):
+    return token_nll(
+        model,
+        held_out,
+        context_tokens=16,
+        stride_tokens=stride_tokens,
+        batch_size=batch_size,
+        progress=Progress("test"),
+    )
 
 
-def test_identical_systems_have_identical_intervals():
-    values = np.random.default_rng(0).random(50)
-    one, other = (bootstrap_ratios(values, values + 1, samples=100, seed=3) for _ in range(2))
-    assert (one - other == 0).all()
+def test_tokens_sum_to_their_documents(small_model):
+    documents = held_out([3, 55, 0, 16, 15], vocab_size=32)
+    found = tokens(small_model, documents)
+    assert [len(one) for one in found] == [4, 56, 1, 17, 16]
+    assert all((one > 0).all() for one in found)  # none was forgotten
+    assert [one.sum() for one in found] == nll(small_model, documents).tolist()
+
+
+def test_a_token_is_scored_given_those_before_it(small_model):
+    documents = held_out([9], vocab_size=32)
+    text = torch.tensor([[0, *documents.ids[0], 0]])
+    with torch.no_grad():
+        log_p = small_model(text).logits[0].log_softmax(-1)
+    wanted = [-log_p[i, text[0, i + 1]].item() for i in range(10)]
+    np.testing.assert_allclose(tokens(small_model, documents)[0], wanted, rtol=1e-5)
+
+
+def test_documents_of_nothing(small_model):
+    nothing = HeldOut([], np.zeros(0), 0)
+    assert nll(small_model, nothing).shape == (0,)
+    model = KneserNey(np.array([0, 1, 2, 3, 0]), order=2, vocab_size=6, end_id=0)
+    assert ngram_nll(model, nothing).shape == (0,)
+    assert [len(one) for one in ngram_token_nll(model, HeldOut([[], [1]], np.ones(2), 0))] == [1, 2]

@@ -136,7 +136,8 @@ def interval(values: Floats) -> tuple[float, float]:
     defined = values[~np.isnan(values)]
     if len(defined) == 0:
         return float("nan"), float("nan")
-    low, high = np.percentile(defined, (2.5, 97.5))
+    with np.errstate(invalid="ignore"):  # between a number and infinity nothing is defined
+        low, high = np.percentile(defined, (2.5, 97.5))
     return float(low), float(high)
 
 

@@ -70,7 +70,7 @@ def compare(
     swapped = _swapped(ours, theirs, samples=samples, seed=seed)
     found: dict[str, Difference] = {}
     for name, (a, b), swaps in zip(names, drawn, swapped, strict=True):
-        found[name] = _difference(one[name], other[name], a - b, swaps)
+        found[name] = _difference(one[name], other[name], _minus(a, b), swaps)
     return found
 
 
@@ -92,6 +92,11 @@ def _difference(one: Statistics, other: Statistics, drawn: Floats, swaps: Floats
         p_randomization=_p(swaps, least) if count > 1 else 1.0,
         count=count,
     )
+
+
+def _minus(one: Floats, other: Floats) -> Floats:
+    with np.errstate(invalid="ignore"):  # of two infinite perplexities it is not defined
+        return one - other
 
 
 def _p(by_chance: Floats, least: float) -> float:
@@ -121,7 +126,7 @@ def _swapped(
         first = b.sum(axis=0) + is_kept.astype(np.float64) @ apart
         sides = zip(parts(first, ours), parts(total - first, ours), strict=True)
         for values, one, (x, y) in zip(found, ours, sides, strict=True):
-            values.append(one.final(x) - one.final(y))
+            values.append(_minus(one.final(x), one.final(y)))
     return [np.concatenate(values) for values in found]
 
 
