@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from stages.stage import Stage
 from stages.tracking import stage_run
 from wordmill.errors import DataError
+from wordmill.files import write_json
 from wordmill.models.folder import load_model, load_tokenizer, save_model
 from wordmill.models.ngram_model import NgramModel, TokenPairs
 from wordmill.models.vocabulary import vocabulary_of
@@ -21,6 +22,8 @@ from wordmill.params.model import ModelParams
 from wordmill.params.training import FinetuneParams
 from wordmill.tokens.store import TokenFolder
 from wordmill.tokens.tokenizer import fingerprint
+from wordmill.training.cost import Meter, counters, device_name
+from wordmill.training.spending import COST_FILE, Cost, new_cost
 
 _STEP = 1  # there is but one
 
@@ -28,7 +31,7 @@ log = logging.getLogger("stages")
 
 
 def pretrain(stage: Stage) -> str:
-    """Write data/pretrain: model/ and curves of one point."""
+    """Write data/pretrain: model/, curves of one point, and the cost."""
     params = stage.section("model", ModelParams).ngram
     source = stage.input("tokenize")
     tokenizer = load_tokenizer(source / "tokenizer")
@@ -39,13 +42,15 @@ def pretrain(stage: Stage) -> str:
             "there is no document in the validation split; give more data or raise"
             " ingest.validation_fraction"
         )
+    meter = Meter(counters(num_gpus=0))
     model = NgramModel.train(train, order=params.order, vocabulary=vocabulary_of(tokenizer))
     losses = {"loss": model.text_loss(train), "validation_loss": model.text_loss(validation)}
-    return _written(stage, model, tokenizer, losses, logged=params.model_dump())
+    cost = _cost(stage, meter, len(train))
+    return _written(stage, model, tokenizer, losses, cost, logged=params.model_dump())
 
 
 def finetune(stage: Stage) -> str:
-    """Write data/finetune: model/ and curves of one point."""
+    """Write data/finetune: model/, curves of one point, and the cost."""
     if stage.section("finetune", FinetuneParams).lora.is_on:
         log.warning("finetune.lora is not used: an n-gram model has no weights to adapt")
     pretrained = stage.input("pretrain") / "model"
@@ -53,14 +58,20 @@ def finetune(stage: Stage) -> str:
     assert isinstance(before, NgramModel)  # whoever calls this has seen it
     tokens = TokenFolder(stage.input("tokenize"), tokenizer_fingerprint=fingerprint(tokenizer))
     train, validation = (_pairs(tokens, split) for split in ("train", "validation"))
+    documents, meter = tokens.ids("documents.train"), Meter(counters(num_gpus=0))
     model = NgramModel.train(
-        tokens.ids("documents.train"),
+        documents,
         order=before.order,
         vocabulary=before.vocabulary,
         pairs=train,
     )
     losses = {"loss": model.target_loss(train), "validation_loss": model.target_loss(validation)}
-    return _written(stage, model, tokenizer, losses, logged={"order": model.order})
+    cost = _cost(stage, meter, len(documents) + len(train.ids))
+    return _written(stage, model, tokenizer, losses, cost, logged={"order": model.order})
+
+
+def _cost(stage: Stage, meter: Meter, num_tokens: int) -> Cost:
+    return new_cost(meter, stage=stage.name, device=device_name(num_gpus=0), tokens=num_tokens)
 
 
 def _pairs(tokens: TokenFolder, split: str) -> TokenPairs:
@@ -77,6 +88,7 @@ def _written(
     model: NgramModel,
     tokenizer: PreTrainedTokenizerFast,
     losses: dict[str, float],
+    cost: Cost,
     *,
     logged: dict[str, Any],
 ) -> str:
@@ -87,6 +99,7 @@ def _written(
             save_model(folder / "model", model, tokenizer)
             _write_curve(folder / "training.csv", losses["loss"])
             _write_curve(folder / "validation.csv", loss)
+            write_json(folder / COST_FILE, cost)
         tracker.log({**losses, "validation_perplexity": perplexity}, _STEP)
         tracker.made(stage.output)
     return (

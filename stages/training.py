@@ -10,6 +10,7 @@ from stages.inputs import identity
 from stages.slurm import requeued
 from stages.stage import Stage, is_first
 from stages.tracking import stage_run
+from wordmill.files import write_json
 from wordmill.models.folder import save_model
 from wordmill.params.compute import ComputeParams
 from wordmill.params.training import TrainingParams
@@ -18,6 +19,7 @@ from wordmill.tokens.store import TokenFolder
 from wordmill.tokens.tokenizer import fingerprint
 from wordmill.training.curves import Curves
 from wordmill.training.fit import Data, Place, fit
+from wordmill.training.spending import COST_FILE, kept_cost
 
 Save = Callable[[Path], None]
 
@@ -32,7 +34,7 @@ def train_and_save(
     logged: dict[str, Any],
     save: Save | None = None,
 ) -> str:
-    """Write model/ and the curves as the stage's output, and say how it went.
+    """Write model/, the curves and the cost as the stage's output, and say how it went.
 
     Args:
         stage: the stage that runs.
@@ -61,6 +63,7 @@ def train_and_save(
                 else:
                     save_model(folder / "model", model, tokenizer)
                 curves.write(folder)
+                write_json(folder / COST_FILE, kept_cost(stage.scratch))
             tracker.made(stage.output)
     return f"{model.num_parameters():,} parameters, {_summary(curves, params)}"
 

@@ -144,10 +144,15 @@ def test_a_changed_line_reruns_its_own_stages_alone(project, file, expected):
 
 
 def test_making_the_model_again_gives_the_same_bytes(project):
-    before = {stage: dvc_hash(project / "data" / stage) for stage in STAGES}
+    def bytes_of_stages():
+        data = project / "data"
+        files = (f for stage in STAGES for f in (data / stage).rglob("*") if f.is_file())
+        return {str(f): f.read_bytes() for f in files if f.name != "cost.json"}  # has a clock
+
+    before = bytes_of_stages()
     done = run_in(project, "dvc", "repro", "--force", "pretrain")
     assert "Running stage 'pretrain'" in done.stdout
-    after = {stage: dvc_hash(project / "data" / stage) for stage in STAGES}
+    after = bytes_of_stages()
     assert after == before
 
 

@@ -368,7 +368,7 @@ def test_its_stages_write_what_others_write(tokenized, tokenizer):
     said = [stages.ngram.pretrain(Stage("pretrain")), stages.ngram.finetune(Stage("finetune"))]
     for name, text in zip(("pretrain", "finetune"), said, strict=True):
         files = sorted(path.name for path in (data / name).iterdir())
-        assert files == ["model", "training.csv", "validation.csv"]
+        assert files == ["cost.json", "model", "training.csv", "validation.csv"]
         row = only_row(data / name / "validation.csv")
         assert row["step"] == 1
         assert row["perplexity"] == pytest.approx(np.exp(row["loss"]), rel=1e-4)

@@ -132,7 +132,7 @@ def _of_lstm(model: LstmForConditionalGeneration, read: Tensor, given: Tensor) -
 @contextmanager
 def _weights_shown(model: PreTrainedModel) -> Generator[None]:
     """Make a model hand out its weights: the fast ways to attend never have them."""
-    before = model.config._attn_implementation
+    before: Any = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:
         yield

@@ -28,6 +28,7 @@ from wordmill.training.checkpoints import (
     newest_checkpoint,
     step_of,
 )
+from wordmill.training.cost import Meter, counters, device_name
 from wordmill.training.curves import Curves
 from wordmill.training.dropout import dropout
 from wordmill.training.feed import Feed, check_parts
@@ -35,6 +36,7 @@ from wordmill.training.loss import Loss
 from wordmill.training.module import LanguageModelling, Part
 from wordmill.training.monitor import Monitor
 from wordmill.training.schedule import num_steps
+from wordmill.training.spending import Spending
 from wordmill.training.stopping import leave_sigterm_to, stops_named
 from wordmill.training.validation import Validator
 from wordmill.training.watch import Pace, Tracker, Watch
@@ -127,6 +129,7 @@ def fit(
         if compute.strategy == "fsdp":
             _make_whole(model)
         model.load_state_dict(_of_model(load_best(place.scratch, best.step)))
+    run.keep_cost()
     model.eval()
     return run.monitor.curves
 
@@ -162,6 +165,7 @@ class _Run:
             every_seconds=place.every_seconds,
             start=self._start,
         )
+        self._spending = self._new_spending()
         self.monitor = self._new_monitor()
         self._trainer = self._new_trainer()
         self._module = LanguageModelling(
@@ -185,6 +189,25 @@ class _Run:
         self._prepare()
         with self._progress, dropout(self._model, self._params.dropout):
             self._trainer.fit(self._module, ckpt_path=self._checkpoint, weights_only=True)
+
+    def keep_cost(self) -> None:
+        """Write down what the whole run took, beside its checkpoints."""
+        if self._trainer.is_global_zero:
+            self._keep_cost_of(self._trainer.global_step)
+
+    def _keep_cost_of(self, steps: int) -> None:
+        train = self._data.train
+        self._spending.keep(round(steps * train.batch_size * train.mean_item_tokens))
+
+    def _new_spending(self) -> Spending:
+        num_gpus = self._compute.devices if self._is_on_gpu else 0
+        is_all_here = self._compute.num_nodes == 1
+        return Spending(
+            self._place.scratch,
+            stage=self._place.name,
+            device=device_name(num_gpus=num_gpus),
+            meter=Meter(counters(num_gpus=num_gpus) if is_all_here else []),
+        )
 
     def _loader(self, rank: int) -> DataLoader[Part]:
         feed = Feed(
@@ -262,6 +285,7 @@ class _Run:
             progress=self._progress,
             tracker=place.tracker,
             folder=place.scratch,
+            on_saved=self._keep_cost_of,
             checkpoint_seconds=place.checkpoint_seconds,
         )
 

@@ -19,6 +19,8 @@ from wordmill.training.curves import Curves, Validation
 from wordmill.training.hardware import memory_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wordmill.params.training import TrainingParams
     from wordmill.progress import Progress
     from wordmill.training.module import LanguageModelling
@@ -46,6 +48,7 @@ class Monitor(pl.Callback):
         progress: counts steps.
         tracker: takes metrics; sent before each checkpoint, so that none is lost.
         folder: where checkpoints are written.
+        on_saved: is told the step of each checkpoint that was written, on the first device.
         checkpoint_seconds: least time between two of them; 0 writes one after each step.
     """
 
@@ -60,6 +63,7 @@ class Monitor(pl.Callback):
         progress: Progress,
         tracker: Tracker,
         folder: Path,
+        on_saved: Callable[[int], None],
         checkpoint_seconds: float,
     ) -> None:
         self.curves = Curves()
@@ -67,6 +71,7 @@ class Monitor(pl.Callback):
         self._watch, self._pace, self._validator = watch, pace, validator
         self._progress, self._tracker = progress, tracker
         self._folder, self._checkpoint_seconds = folder, checkpoint_seconds
+        self._on_saved = on_saved
         self._write_seconds = 0.0
         self._record_steps = max(1, steps // _MAX_CURVE_POINTS)
         self._saved_at = time.monotonic()
@@ -153,6 +158,8 @@ class Monitor(pl.Callback):
         self._tracker.flush()
         began_at = time.monotonic()
         trainer.save_checkpoint(self._folder / _CHECKPOINT_NAME)
+        if trainer.is_global_zero:
+            self._on_saved(trainer.global_step)
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
         self._write_seconds = self._saved_at - began_at
 
