@@ -7,7 +7,7 @@ from typing import Any
 
 from stages.held_out import Sets, held_out, systems, training_texts
 from stages.probing import probed
-from stages.stage import Stage
+from stages.stage import Stage, run
 from stages.surroundings import surroundings
 from stages.tracking import StageRun, stage_run
 from wordmill.data.records import Pair, read_records
@@ -152,3 +152,7 @@ def _summary(record: Record) -> str:
         for task, scores in record["pairs"].items()
     )
     return f"finetuned, {'; '.join(parts)}"
+
+
+if __name__ == "__main__":
+    run("evaluate", main, description=__doc__)
