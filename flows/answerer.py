@@ -115,7 +115,10 @@ class Answerer:
         status = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else f"its process ended with status {status}"
+        if status < 0:
+            reason = f"its process was killed by signal {-status}; is there enough memory?"
+        else:
+            reason = lines[-1] if lines else f"its process ended with status {status}"
         return DataError(f"{self._name or 'the model'} does not answer: {reason}")
 
 

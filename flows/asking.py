@@ -6,15 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from flows.answerer import Answerer, Located, Row, answerer
+from flows.asking_options import OPTIONS
 from flows.located import located
 from flows.request_file import read_requests, write_answers
 from wordmill.errors import ParamsError
 from wordmill.params.decoding import DecodingParams
 from wordmill.params.everything import Params
-from wordmill.params.section import parse_params
 
-_OPTION = Path("the command line")
 _BETWEEN = "---"
 _DRAWING = ("top_k", "top_p", "min_p", "seed")
 
@@ -122,7 +123,7 @@ def with_changes(model: Located, changes: dict[str, Any], *, num_sequences: int 
     idle = [name for name in _DRAWING if name in changes]
     if idle and temperature == 0:
         raise ParamsError(
-            f"--{idle[0].replace('_', '-')}: {model.name} takes the best token each time; give"
+            f"{OPTIONS[idle[0]]}: {model.name} takes the best token each time; give"
             " --temperature above 0 as well"
         )
     if num_sequences > 1 and temperature == 0 and num_beams < num_sequences:
@@ -139,8 +140,16 @@ def check_changes(params: Params, changes: dict[str, Any]) -> None:
     Raises:
         ParamsError: one is not.
     """
+    if changes.get("temperature", 0) > 0 and changes.get("num_beams", 1) > 1:
+        raise ParamsError("--temperature above 0 draws tokens, --beams above 1 does not; give one")
     whole = {**params.evaluate.decoding.model_dump(), "temperature": 0.0, "num_beams": 1}
-    parse_params(DecodingParams, {**whole, **changes}, file=_OPTION)
+    try:
+        DecodingParams.model_validate({**whole, **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        rule = first["msg"].removeprefix("Input should be ")
+        option = OPTIONS[str(first["loc"][0])]
+        raise ParamsError(f"{option} {first['input']}: must be {rule}") from None
 
 
 def promote(name: str, version: str) -> str:

@@ -22,6 +22,9 @@ _DECODING: dict[str, tuple[str, type, str]] = {
     "seed": ("seed", int, "of what is drawn"),
 }
 
+OPTIONS = {field: f"--{option}" for option, (field, _, _) in _DECODING.items()} | {"stop": "--stop"}
+"""By the decoding value that an option takes the place of."""
+
 
 def add_generate_options(parser: argparse.ArgumentParser) -> None:
     """Options of `wordmill generate`."""
@@ -59,8 +62,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def decoding_changes(arguments: argparse.Namespace) -> dict[str, Any]:
     """The decoding values that were given."""
-    fields = [field for field, _, _ in _DECODING.values()] + ["stop"]
-    given = {field: getattr(arguments, field) for field in fields}
+    given = {field: getattr(arguments, field) for field in OPTIONS}
     return {field: value for field, value in given.items() if value is not None}
 
 
