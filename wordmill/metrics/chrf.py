@@ -28,7 +28,7 @@ def chrf_statistics(predictions: Sequence[str], references: Sequence[str]) -> St
     metric = _metric()
     sides = (predictions, references)
     characters = (character_tokens(["".join(text.split()) for text in side]) for side in sides)
-    words = word_tokens(*([metric._remove_punctuation(text) for text in side] for side in sides))
+    words = word_tokens(*([_words(text) for text in side] for side in sides))
     counts = np.concatenate(
         (
             shared_ngrams(*characters, max_order=_CHARACTER_ORDER),
@@ -60,6 +60,16 @@ def chrf_of(sums: Floats) -> Floats:
     both = _RECALL_WEIGHT * precision + recall
     score = (1 + _RECALL_WEIGHT) * precision * recall
     return 100 * np.divide(score, both, out=np.zeros_like(both), where=both > 0)
+
+
+def _words(text: str) -> list[str]:
+    return [part for word in text.split() for part in _parts(word)]
+
+
+@lru_cache(maxsize=1 << 16)
+def _parts(word: str) -> list[str]:
+    """A word and the punctuation mark that it ends or begins with."""
+    return _metric()._remove_punctuation(word)
 
 
 @lru_cache(maxsize=1)

@@ -77,17 +77,16 @@ def _block(predicted: Tokens, wanted: Tokens, max_order: int) -> Ints:
     places = np.arange(len(ids))
     found = np.zeros((num_pairs, max_order, 3), dtype=np.int64)
     for order in range(1, max_order + 1):
-        goes_on = left[places] >= order
-        places, rank = places[goes_on], rank[goes_on]
         names, rank = np.unique(rank * vocab + ids[places + order - 1], return_inverse=True)
         is_predicted = places < len(predicted.ids)
-        counts = [
-            np.bincount(rank[side], minlength=len(names)) for side in (is_predicted, ~is_predicted)
-        ]
+        sides = (rank[is_predicted], rank[~is_predicted])
+        shared = np.minimum(*(np.bincount(side, minlength=len(names)) for side in sides))
         pair_of_name = np.empty(len(names), dtype=np.int64)
         pair_of_name[rank] = pair_of[places]
-        both = np.bincount(pair_of_name, weights=np.minimum(*counts), minlength=num_pairs)
-        found[:, order - 1, 2] = both
+        found[:, order - 1, 2] = np.bincount(pair_of_name, weights=shared, minlength=num_pairs)
+        # What is not shared is not shared when it is longer either.
+        goes_on = (left[places] > order) & (shared > 0)[rank]
+        places, rank = places[goes_on], rank[goes_on]
     orders = np.arange(max_order)
     found[:, :, 0] = np.maximum(predicted.lengths[:, None] - orders, 0)
     found[:, :, 1] = np.maximum(wanted.lengths[:, None] - orders, 0)

@@ -62,11 +62,8 @@ def compare(
     for name in names:
         _check_alike(name, one[name], other[name])
     ours, theirs = [one[name] for name in names], [other[name] for name in names]
-    drawn = zip(
-        resampled(ours, samples=samples, seed=seed),
-        resampled(theirs, samples=samples, seed=seed),
-        strict=True,
-    )
+    values = resampled([*ours, *theirs], samples=samples, seed=seed)
+    drawn = zip(values[: len(names)], values[len(names) :], strict=True)
     swapped = _swapped(ours, theirs, samples=samples, seed=seed)
     found: dict[str, Difference] = {}
     for name, (a, b), swaps in zip(names, drawn, swapped, strict=True):
