@@ -49,7 +49,7 @@ def text_pieces(text: str, encoding: Encoding) -> Pieces:
         of_token.append(len(ends) - 1)
     if ends:
         ends[-1] = len(text)
-    starts = [0, *ends[:-1]]
+    starts = [0, *ends][: len(ends)]
     texts = [text[start:end] for start, end in zip(starts, ends, strict=True)]
     return Pieces(texts, np.array(of_token, dtype=np.int64))
 
