@@ -3,7 +3,13 @@
 import math
 import random
 
-_DOCUMENTS = {"unigram": 784.08, "n-gram": 65.88, "lstm": 131.4, "pretrained": 93.70, "finetuned": 248.59}
+_DOCUMENTS = {
+    "unigram": 784.08,
+    "n-gram": 65.88,
+    "lstm": 131.4,
+    "pretrained": 93.70,
+    "finetuned": 248.59,
+}
 _SUMMARIES = {
     "lead": (17.58, 4.17, 15.48, 2.44, 25.06, 1.61),
     "retrieval": (11.31, 2.60, 10.72, 1.90, 14.80, 1.08),
@@ -11,7 +17,12 @@ _SUMMARIES = {
     "pretrained": (6.97, 0.53, 6.39, 0.17, 11.89, 2.31),
     "finetuned": (12.08, 2.02, 11.66, 1.01, 14.23, 0.88),
 }
-_ANSWERS = {"lead": (2.1, 18.4), "retrieval": (6.2, 21.9), "pretrained": (0.0, 9.3), "finetuned": (11.7, 29.8)}
+_ANSWERS = {
+    "lead": (2.1, 18.4),
+    "retrieval": (6.2, 21.9),
+    "pretrained": (0.0, 9.3),
+    "finetuned": (11.7, 29.8),
+}
 
 _DOCSTRINGS = [
     (
@@ -20,16 +31,17 @@ _DOCSTRINGS = [
         "Return the future for the thread's thread.",
     ),
     (
-        "This function runs the passed coroutine, taking care of\nmanaging the asyncio event loop and"
-        " finalizing asynchronous\ngenerators.\n\nThis function cannot be called when another asyncio"
-        " event loop is\nrunning in the same thread.\n\nExample:\n\n    async def main():\n"
+        "This function runs the passed coroutine, taking care of\nmanaging the asyncio event"
+        " loop and finalizing asynchronous\ngenerators.\n\nThis function cannot be called when"
+        " another asyncio event loop is\nrunning in the same thread.\n\nExample:\n\n"
+        "    async def main():\n"
         "        await asyncio.sleep(1)\n        print('hello')\n\n    asyncio.run(main())",
         "Execute the coroutine and return the result.",
         "Return the result of the coroutine.",
     ),
     (
-        "A dictionary containing name/value pairs is returned.  If an\noptional dictionary is passed in"
-        " as the second argument, it is\nused instead of a new dictionary.",
+        "A dictionary containing name/value pairs is returned.  If an\noptional dictionary is"
+        " passed in as the second argument, it is\nused instead of a new dictionary.",
         "Parse a Makefile-style file.",
         "Return the object of the object.",
     ),
@@ -49,8 +61,8 @@ _QUESTIONS = [
     ("乍都节公园是由谁捐献土地建造出来的？", "泰国国家铁路局", "泰国国家铁路局"),
 ]
 _PIECES = {
-    "en": "Return| the| number| of| bytes| that| can| be| read| without| blocking|.|\n|If| the| stream| is|"
-    " closed|,| raise| Value|Error|.",
+    "en": "Return| the| number| of| bytes| that| can| be| read| without| blocking|.|\n|If| the|"
+    " stream| is| closed|,| raise| Value|Error|.",
     "zh": "漢家|宮殿|含|雲煙|，|兩宮|十里|相連|延|。|晨霞|出沒|弄|丹闕|，|春雨|依微|自|甘泉|。",
 }
 
@@ -138,8 +150,16 @@ def full_surroundings():
         ],
         votes=[
             {
-                **{"a": "finetuned", "b": "lead", "wins_a": 7, "wins_b": 18, "ties": 5, "skips": 1},
-                **{"rate": 0.317, "low": 0.178, "high": 0.499, "p": 0.0433},
+                "a": "finetuned",
+                "b": "lead",
+                "wins_a": 7,
+                "wins_b": 18,
+                "ties": 5,
+                "skips": 1,
+                "rate": 0.317,
+                "low": 0.178,
+                "high": 0.499,
+                "p": 0.0433,
             }
         ],
     )
@@ -151,7 +171,9 @@ def _documents():
         system: {
             "perplexity": score(value, spread=0.04, count=744, signature=signature),
             "word_perplexity": score(value**1.31, spread=0.05, count=744, signature=signature),
-            "bits_per_byte": score(math.log2(value) / 3.534, spread=0.01, count=744, signature=signature),
+            "bits_per_byte": score(
+                math.log2(value) / 3.534, spread=0.01, count=744, signature=signature
+            ),
         }
         for system, value in _DOCUMENTS.items()
     }
@@ -178,17 +200,27 @@ def _answers():
 
 
 def _slices():
-    lengths = (("up to 100 tokens", 131, 1.1), ("101 to 200 tokens", 58, 0.9), ("over 200 tokens", 34, 0.8))
+    lengths = (
+        ("up to 100 tokens", 131, 1.1),
+        ("101 to 200 tokens", 58, 0.9),
+        ("over 200 tokens", 34, 0.8),
+    )
     parts = [
         {
-            **{"kind": "summarize", "by": "length", "name": name, "count": count},
+            "kind": "summarize",
+            "by": "length",
+            "name": name,
+            "count": count,
             "scores": {s: {"rougeL": score(v[2] * by)} for s, v in _SUMMARIES.items()},
         }
         for name, count, by in lengths
     ]
     return parts + [
         {
-            **{"kind": "documents", "by": "language", "name": name, "count": count},
+            "kind": "documents",
+            "by": "language",
+            "name": name,
+            "count": count,
             "scores": {
                 s: {"bits_per_byte": score(math.log2(v) / 3.5 * by)} for s, v in _DOCUMENTS.items()
             },
@@ -219,12 +251,18 @@ def _examples():
     whys = ("best", "best", "worst", "typical")
     found = [
         {
-            **{"id": f"05d3ae06815{i}", "task": "summarize", "source": source, "ask": "", "target": target},
-            **{"language": "en", "why": why, "value": (31.2, 66.7, 0.0, 11.5)[i]},
+            "id": f"05d3ae06815{i}",
+            "task": "summarize",
+            "source": source,
+            "ask": "",
+            "target": target,
+            "language": "en",
+            "why": why,
+            "value": (31.2, 66.7, 0.0, 11.5)[i],
             "predictions": {
                 "lead": source.split(".")[0] + ".",
                 "retrieval": "Release a lock.",
-                "pretrained": "- * If the module is not None, the module is\nthe default value is not found.",
+                "pretrained": "- * If the module is not None,\nthe default value is not found.",
                 "finetuned": written,
             },
         }
@@ -232,8 +270,14 @@ def _examples():
     ]
     return found + [
         {
-            **{"id": f"cmrc-{i}", "task": "answer", "source": _PARK, "ask": question, "target": target},
-            **{"language": "zh", "why": "sample", "value": 80.0 + 20 * i},
+            "id": f"cmrc-{i}",
+            "task": "answer",
+            "source": _PARK,
+            "ask": question,
+            "target": target,
+            "language": "zh",
+            "why": "sample",
+            "value": 80.0 + 20 * i,
             "predictions": {"lead": _PARK[:40], "retrieval": "1980年", "finetuned": written},
         }
         for i, (question, target, written) in enumerate(_QUESTIONS)
@@ -248,8 +292,11 @@ def _surprises():
         nats = [min(11.0, draw.expovariate(0.42)) for _ in pieces]
         found.append(
             {
-                **{"id": f"{language}-1", "language": language, "system": "pretrained"},
-                **{"pieces": pieces, "nats": nats},
+                "id": f"{language}-1",
+                "language": language,
+                "system": "pretrained",
+                "pieces": pieces,
+                "nats": nats,
             }
         )
     return found
@@ -257,18 +304,43 @@ def _surprises():
 
 def _attention():
     draw = random.Random(5)
-    source = (
-        "This| function| runs| the| passed| cor|outine|,| taking| care| of|\nmanaging| the| asyncio| event|"
-        " loop|.|\n\n|Summary|:"
-    ).split("|")
-    answer = "Return| the| result| of| the| cor|outine|.".split("|")
+    source = [
+        "This",
+        " function",
+        " runs",
+        " the",
+        " passed",
+        " cor",
+        "outine",
+        ",",
+        " taking",
+        " care",
+        " of",
+        "\nmanaging",
+        " the",
+        " asyncio",
+        " event",
+        " loop",
+        ".",
+        "\n\n",
+        "Summary",
+        ":",
+    ]
+    answer = ["Return", " the", " result", " of", " the", " cor", "outine", "."]
     weights = []
     for i, _ in enumerate(answer):
-        row = [draw.random() ** 6 + 2.0 * (j == (2, 3, 4, 4, 3, 5, 6, 16)[i]) for j in range(len(source))]
+        row = [
+            draw.random() ** 6 + 2.0 * (j == (2, 3, 4, 4, 3, 5, 6, 16)[i])
+            for j in range(len(source))
+        ]
         weights.append([w / sum(row) for w in row])
     return {
-        **{"id": "05d3ae068151", "task": "summarize", "system": "finetuned"},
-        **{"source": source, "answer": answer, "weights": weights},
+        "id": "05d3ae068151",
+        "task": "summarize",
+        "system": "finetuned",
+        "source": source,
+        "answer": answer,
+        "weights": weights,
     }
 
 
@@ -283,8 +355,10 @@ def _bias():
     return [
         {
             **dict(zip(names, row, strict=True)),
-            **{"system": "finetuned", "count": 120},
-            **{"generation_low": row[7] - 0.07, "generation_high": row[7] + 0.08},
+            "system": "finetuned",
+            "count": 120,
+            "generation_low": row[7] - 0.07,
+            "generation_high": row[7] + 0.08,
         }
         for row in rows
     ]
@@ -294,12 +368,24 @@ def _memorization():
     fixed = {"count": 200, "prefix_tokens": 32, "continuation_tokens": 32}
     return [
         {
-            **{"system": "pretrained", **fixed, "exact_share": 0.005, "mean_match_tokens": 1.21},
-            **{"low": 0.93, "high": 1.55, "num_personal": 0, "personal_kinds": {}},
+            "system": "pretrained",
+            **fixed,
+            "exact_share": 0.005,
+            "mean_match_tokens": 1.21,
+            "low": 0.93,
+            "high": 1.55,
+            "num_personal": 0,
+            "personal_kinds": {},
         },
         {
-            **{"system": "finetuned", **fixed, "exact_share": 0.0, "mean_match_tokens": 0.62},
-            **{"low": 0.44, "high": 0.83, "num_personal": 2, "personal_kinds": {"email": 2}},
+            "system": "finetuned",
+            **fixed,
+            "exact_share": 0.0,
+            "mean_match_tokens": 0.62,
+            "low": 0.44,
+            "high": 0.83,
+            "num_personal": 2,
+            "personal_kinds": {"email": 2},
         },
     ]
 
@@ -342,4 +428,10 @@ def _curves():
 
 def _cost(stage, seconds, tokens, joules):
     device = "2 cores, x86-64"
-    return {"stage": stage, "seconds": seconds, "tokens": tokens, "device": device, "joules": joules}
+    return {
+        "stage": stage,
+        "seconds": seconds,
+        "tokens": tokens,
+        "device": device,
+        "joules": joules,
+    }

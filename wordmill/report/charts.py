@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 _LINE_HEIGHT = 220
 _TOP, _BOTTOM = 18, 26
-_MAX_POINTS = 240
+_MAX_POINTS = 120
 _ROW = 24
 _SCALE = 1000.0
 
@@ -119,7 +119,9 @@ def lines(curves: Sequence[Line], *, label: str) -> Markup:
     y = Axis(min(values) - room, max(values) + room, False)
     parts = [_grid(x, y)]
     paths = Markup("").join(_path(curve, x, y) for curve in curves)
-    inner = '<svg viewBox="0 0 {:.0f} {}" preserveAspectRatio="none" width="100%" height="{}">{}</svg>'
+    inner = (
+        '<svg viewBox="0 0 {:.0f} {}" preserveAspectRatio="none" width="100%" height="{}">{}</svg>'
+    )
     parts.append(Markup(inner).format(_SCALE, _LINE_HEIGHT, _LINE_HEIGHT, paths))
     parts += [_dots(curve, x, y) for curve in curves if curve.has_dots]
     frame = '<svg class="lines" width="100%" height="{}" role="img" aria-label="{}">{}</svg>'

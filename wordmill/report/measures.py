@@ -65,7 +65,9 @@ MEASURES: dict[str, Measure] = {
     "exact_match": _measure("exact match", "higher", "answers that are the wanted one"),
     "f1": _measure("F1", "higher", "words shared with the wanted answer"),
     "accuracy": _measure("accuracy", "higher", "labels that are right"),
-    "macro_precision": _measure("precision", "higher", "mean over labels of how often one is right"),
+    "macro_precision": _measure(
+        "precision", "higher", "mean over labels of how often one is right"
+    ),
     "macro_recall": _measure("recall", "higher", "mean over labels of how much of each is found"),
     "macro_f1": _measure("macro F1", "higher", "mean over labels of their F1"),
     "length_ratio": _measure("length ratio", "near one", "length written / length wanted"),
@@ -121,12 +123,14 @@ def main_metrics(kind: str, scores: Scored, *, primary: str | None = None) -> li
 
 
 def best_of(scores: Scored, metric: str) -> list[str]:
-    """The systems with the best value: none where there is nothing to compare, all that tie."""
+    """The systems with the best value, all that tie; none where every system has the same."""
     how = measure(metric)
     found = {name: how.distance(v) for name, v in values_of(scores, metric)}
     if len(found) < 2 or how.better == "neither":
         return []
     least = min(found.values())
+    if least == max(found.values()):
+        return []
     return [system for system, distance in found.items() if distance == least]
 
 

@@ -163,7 +163,9 @@ def _gaze(found: Attention) -> Gaze:
         system=found["system"],
         source=found["source"],
         answer=found["answer"][:num],
-        rows=[[round(w / (top or 1.0), 2) for w in row] for row, top in zip(rows, tops, strict=True)],
+        rows=[
+            [round(w / (top or 1.0), 2) for w in row] for row, top in zip(rows, tops, strict=True)
+        ],
         tops=[round(top, 3) for top in tops],
     )
 

@@ -188,7 +188,9 @@ def _difference(found: Difference, on: Axis) -> Compared:
     says = outcome(found)
     style = "ours" if says == f"{OURS} is better" else ""
     label = f"{found['a']} minus {found['b']}: {signed}, 95% interval {low} to {high}"
-    told: dict[str, Any] = {name: p_words(found[name]) for name in ("p_bootstrap", "p_randomization")}
+    told: dict[str, Any] = {
+        name: p_words(found[name]) for name in ("p_bootstrap", "p_randomization")
+    }
     return Compared(
         metric=how.title,
         a=found["a"],

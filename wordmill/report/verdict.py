@@ -6,9 +6,8 @@ on the same examples does not support.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from wordmill.report.measures import BASELINES, OURS, best_of, measure, values_of
+from wordmill.report.measures import BASELINES, OURS, measure, values_of
 from wordmill.report.record import Difference, Record, Scored
 
 ALPHA = 0.05
@@ -48,7 +47,7 @@ def _verdict(record: Record, kind: str, count: int, scores: Scored) -> Verdict |
     metric = record["primary"].get(kind, "")
     how = measure(metric)
     ranked = [system for system, _ in _ranked(scores, metric)]
-    if len(ranked) < 2 or not best_of(scores, metric):
+    if len(ranked) < 2 or how.better == "neither":
         return None
     first, second = ranked[0], ranked[1]
     value = {system: how.words(value) for system, value in values_of(scores, metric)}
@@ -62,7 +61,7 @@ def _verdict(record: Record, kind: str, count: int, scores: Scored) -> Verdict |
     else:
         winner, headline = first, f"{_the(first, starts=True)} is best"
     detail = [f"{lead}{_sureness(test, metric)}."]
-    if OURS in ranked[2:] or (OURS == second and winner):
+    if OURS in ranked[2:] or (second == OURS and winner):
         detail.append(_where_ours_is(record, kind, metric, ranked, value))
     return Verdict(
         kind=kind,
@@ -84,9 +83,16 @@ def between(
         if (found["a"], found["b"]) == (a, b):
             return found
         if (found["a"], found["b"]) == (b, a):
-            turned: Any = {**found, "a": a, "b": b, "value": -found["value"]}
-            return {**turned, "low": -found["high"], "high": -found["low"]}
+            return _turned(found)
     return None
+
+
+def _turned(found: Difference) -> Difference:
+    around = found.copy()
+    around["a"], around["b"] = found["b"], found["a"]
+    around["value"] = -found["value"]
+    around["low"], around["high"] = -found["high"], -found["low"]
+    return around
 
 
 def outcome(found: Difference) -> str:
@@ -132,7 +138,9 @@ def _where_ours_is(
     place = ranked.index(OURS) + 1
     told = f"The {OURS} model is {_ordinal(place)} of {len(ranked)} with {value[OURS]}"
     after = ranked[place:]
-    below = [system for system in after if system in BASELINES and _beats(record, kind, metric, system)]
+    below = [
+        system for system in after if system in BASELINES and _beats(record, kind, metric, system)
+    ]
     return f"{told}, surely ahead of {_listed(below)}." if below else f"{told}."
 
 
@@ -143,7 +151,11 @@ def _beats(record: Record, kind: str, metric: str, system: str) -> bool:
 
 def _the(system: str, *, starts: bool = False) -> str:
     """A system's name as a sentence says it."""
-    named = {"n-gram": "the n-gram model", "lead": "the lead sentence", "unigram": "the unigram model"}
+    named = {
+        "n-gram": "the n-gram model",
+        "lead": "the lead sentence",
+        "unigram": "the unigram model",
+    }
     named |= {"lstm": "the LSTM", "champion": "the champion"}
     named |= {name: f"the {name} model" for name in ("pretrained", "finetuned")}
     words = named.get(system, system)
@@ -157,5 +169,3 @@ def _listed(names: list[str]) -> str:
 
 def _ordinal(place: int) -> str:
     return {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth"}.get(place, f"{place}th")
-
-
