@@ -57,7 +57,7 @@ def _words(result: dict[str, float | int | str]) -> str:
     a, b = result["a"], result["b"]
     rate, low, high = (f"{100 * float(result[end]):.0f}%" for end in ("rate", "low", "high"))
     return (
-        f"{a} wins {result['wins_a']}, {b} wins {result['wins_b']}, {result['ties']} ties,"
+        f"{a} wins {result['wins_a']}, {b} wins {result['wins_b']}, {result['ties']} tied,"
         f" {result['skips']} skipped\n"
         f"win rate of {a} {rate} (95% {low} to {high}; ties count half),"
         f" sign test p = {float(result['p']):.2g}\n"

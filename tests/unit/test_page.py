@@ -205,6 +205,14 @@ def test_scores_that_are_no_numbers_are_left_out():
         assert Elements(page(record, around)).open == []
 
 
+def test_many_probes_show_the_leaning_ones_and_fold_the_rest():
+    record = full_record()
+    record["bias"] = 3 * record["bias"]
+    text = page(record, full_surroundings())
+    assert "6 without a clear lean" in text
+    assert text.count("leans to “he”") == 3
+
+
 def test_long_texts_are_cut_and_say_by_how_much():
     record = full_record()
     record["examples"][0]["predictions"]["lead"] = "x" * 5000

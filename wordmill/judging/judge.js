@@ -79,7 +79,7 @@
     by("headline").textContent = isLevel
       ? `${found.a} and ${found.b} can't be told apart` : `${found.a} is preferred to ${found.b}`;
     by("told").textContent = `${found.a} wins ${found.wins_a}, ${found.b} wins ${found.wins_b}, ` +
-      `${found.ties} ties: win rate of ${found.a} ${percent(found.rate)} ` +
+      `${found.ties} tied: win rate of ${found.a} ${percent(found.rate)} ` +
       `(95% ${percent(found.low)} to ${percent(found.high)}), p = ${found.p.toPrecision(2)}.`;
     only("result");
   });
