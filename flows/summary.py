@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows.pipeline import Outcome
 from flows.registry import CHAMPION, Standing
-from wordmill.report.markdown import score_table
+from wordmill.report.markdown import terminal
 
 _EVALUATION = Path("data/evaluate")
 
@@ -65,17 +65,11 @@ class Summary:
 
     def _scores(self) -> str:
         record = json.loads((_EVALUATION / "scores.json").read_text(encoding="utf-8"))
-        documents = score_table(record["documents"], with_intervals=False)
-        pairs = score_table(record["pairs"], with_intervals=False)
-        return (
-            f"{record['num_documents']} held-out documents\n{documents}\n\n"
-            f"{record['num_pairs']} held-out pairs\n{pairs}\n\n"
-            "** marks the best of a column, traditional baselines included."
-        )
+        return f"{terminal(record)}\n\n** marks the best of a column, baselines included."
 
     def _places(self) -> str:
         lines = [
-            f"report       {_EVALUATION}/report.md",
+            f"report       {_EVALUATION}/report.html",
             f"predictions  {_EVALUATION}/predictions.jsonl",
         ]
         if run := self.pipeline_run or (self.standing and self.standing.run_id):

@@ -31,16 +31,17 @@ _DOCSTRINGS = [
         "Return the future for the thread's thread.",
     ),
     (
-        "This function runs the passed coroutine, taking care of\nmanaging the asyncio event loop and"
-        " finalizing asynchronous\ngenerators.\n\nThis function cannot be called when another asyncio"
-        " event loop is\nrunning in the same thread.\n\nExample:\n\n    async def main():\n"
+        "This function runs the passed coroutine, taking care of\nmanaging the asyncio event"
+        " loop and finalizing asynchronous\ngenerators.\n\nThis function cannot be called when"
+        " another asyncio event loop is\nrunning in the same thread.\n\nExample:\n\n"
+        "    async def main():\n"
         "        await asyncio.sleep(1)\n        print('hello')\n\n    asyncio.run(main())",
         "Execute the coroutine and return the result.",
         "Return the result of the coroutine.",
     ),
     (
-        "A dictionary containing name/value pairs is returned.  If an\noptional dictionary is passed in"
-        " as the second argument, it is\nused instead of a new dictionary.",
+        "A dictionary containing name/value pairs is returned.  If an\noptional dictionary is"
+        " passed in as the second argument, it is\nused instead of a new dictionary.",
         "Parse a Makefile-style file.",
         "Return the object of the object.",
     ),
@@ -60,8 +61,8 @@ _QUESTIONS = [
     ("乍都节公园是由谁捐献土地建造出来的？", "泰国国家铁路局", "泰国国家铁路局"),
 ]
 _PIECES = {
-    "en": "Return| the| number| of| bytes| that| can| be| read| without| blocking|.|\n|If| the| stream| is|"
-    " closed|,| raise| Value|Error|.",
+    "en": "Return| the| number| of| bytes| that| can| be| read| without| blocking|.|\n|If| the|"
+    " stream| is| closed|,| raise| Value|Error|.",
     "zh": "漢家|宮殿|含|雲煙|，|兩宮|十里|相連|延|。|晨霞|出沒|弄|丹闕|，|春雨|依微|自|甘泉|。",
 }
 
@@ -261,7 +262,7 @@ def _examples():
             "predictions": {
                 "lead": source.split(".")[0] + ".",
                 "retrieval": "Release a lock.",
-                "pretrained": "- * If the module is not None, the module is\nthe default value is not found.",
+                "pretrained": "- * If the module is not None,\nthe default value is not found.",
                 "finetuned": written,
             },
         }

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 _LINE_HEIGHT = 220
 _TOP, _BOTTOM = 18, 26
-_MAX_POINTS = 240
+_MAX_POINTS = 120
 _ROW = 24
 _SCALE = 1000.0
 

@@ -25,7 +25,10 @@ def dag_chart(stages: Stages) -> Markup:
     drawn = [_edge(places[a], places[b]) for a, b in edges]
     drawn += [_box(name, reads[name], places[name]) for name in reads]
     told = "; ".join(f"{n} reads {', '.join(r) or 'sources'}" for n, r in reads.items())
-    frame = '<svg class="dag" width="{0}" height="{1}" viewBox="0 0 {0} {1}" role="img" aria-label="{2}">{3}</svg>'
+    frame = (
+        '<svg class="dag" width="{0}" height="{1}" viewBox="0 0 {0} {1}" role="img"'
+        ' aria-label="{2}">{3}</svg>'
+    )
     return Markup(frame).format(width, height, told, Markup("").join(drawn))
 
 

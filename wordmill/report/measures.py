@@ -123,12 +123,14 @@ def main_metrics(kind: str, scores: Scored, *, primary: str | None = None) -> li
 
 
 def best_of(scores: Scored, metric: str) -> list[str]:
-    """The systems with the best value: none where there is nothing to compare, all that tie."""
+    """The systems with the best value, all that tie; none where every system has the same."""
     how = measure(metric)
     found = {name: how.distance(v) for name, v in values_of(scores, metric)}
     if len(found) < 2 or how.better == "neither":
         return []
     least = min(found.values())
+    if least == max(found.values()):
+        return []
     return [system for system, distance in found.items() if distance == least]
 
 

@@ -6,9 +6,8 @@ on the same examples does not support.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from wordmill.report.measures import BASELINES, OURS, best_of, measure, values_of
+from wordmill.report.measures import BASELINES, OURS, measure, values_of
 from wordmill.report.record import Difference, Record, Scored
 
 ALPHA = 0.05
@@ -48,7 +47,7 @@ def _verdict(record: Record, kind: str, count: int, scores: Scored) -> Verdict |
     metric = record["primary"].get(kind, "")
     how = measure(metric)
     ranked = [system for system, _ in _ranked(scores, metric)]
-    if len(ranked) < 2 or not best_of(scores, metric):
+    if len(ranked) < 2 or how.better == "neither":
         return None
     first, second = ranked[0], ranked[1]
     value = {system: how.words(value) for system, value in values_of(scores, metric)}
@@ -84,9 +83,16 @@ def between(
         if (found["a"], found["b"]) == (a, b):
             return found
         if (found["a"], found["b"]) == (b, a):
-            turned: Any = {**found, "a": a, "b": b, "value": -found["value"]}
-            return {**turned, "low": -found["high"], "high": -found["low"]}
+            return _turned(found)
     return None
+
+
+def _turned(found: Difference) -> Difference:
+    around = found.copy()
+    around["a"], around["b"] = found["b"], found["a"]
+    around["value"] = -found["value"]
+    around["low"], around["high"] = -found["high"], -found["low"]
+    return around
 
 
 def outcome(found: Difference) -> str:
