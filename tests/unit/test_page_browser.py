@@ -60,6 +60,11 @@ frame.onload = () => {
     seen.theme = page.documentElement.dataset.theme;
     seen.dark = view.getComputedStyle(page.body).backgroundColor;
   }
+  all("details").forEach((d) => { d.open = true; });
+  seen.wide = [340, 390, 720, 800, 960, 1100].filter((width) => {
+    frame.style.width = `${width}px`;
+    return page.documentElement.scrollWidth > width;
+  });
   document.getElementById("seen").textContent = JSON.stringify(seen);
 };
 frame.src = "report.html#example-3";
@@ -132,6 +137,7 @@ def test_the_page_works_on_a_phone_and_asks_for_nothing(tmp_path):
     seen = seen_by_browser(tmp_path, page(full_record(), full_surroundings()))
     assert seen["width"] <= 390
     assert seen["out"] == []
+    assert seen["wide"] == []
     assert seen["fragment"] == [3, "3 of 6"]
     assert seen["after"] == [4, "4 of 6"]
     assert seen["before"] == [3, "3 of 6"]

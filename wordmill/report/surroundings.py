@@ -28,4 +28,4 @@ class Surroundings(TypedDict):
     training: list[StageCost]
     generation: list[GenerationCost]
     votes: list[dict[str, Any]]
-    """Win rates: `a`, `b`, `wins_a`, `wins_b`, `ties`, `rate`, `low`, `high`."""
+    """Win rates: `a`, `b`, `wins_a`, `wins_b`, `ties`, `skips`, `rate`, `low`, `high`, `p`."""
