@@ -75,6 +75,22 @@ def _parser() -> argparse.ArgumentParser:
     promote.add_argument("version", type=int, help="its number, as the summary shows it")
     promote.set_defaults(command=_promote)
 
+    judge = commands.add_parser("judge", help="choose between two systems' answers, without names")
+    judge.add_argument("a", help="a system in data/evaluate/predictions.jsonl, or FILE:SYSTEM")
+    judge.add_argument("b", help="the other")
+    judge.add_argument("--samples", type=int, default=30, help="examples at most (30)")
+    judge.add_argument("--seed", type=int, default=1, help="which examples, which side (1)")
+    judge.add_argument("--port", type=int, default=8600, help="0 takes a free one (8600)")
+    judge.add_argument("--name", default="", help="yours; each judge has votes of their own")
+    judge.set_defaults(command=_judge)
+
+    report = commands.add_parser(
+        "report", help="write the last evaluation's page again, with votes"
+    )
+    report.add_argument("--out", type=Path, default=Path(".wordmill/report.html"), help="the file")
+    report.add_argument("--open", action="store_true", help="show it in a browser")
+    report.set_defaults(command=_report)
+
     ui = commands.add_parser("ui", help="serve the MLflow and Prefect pages until Ctrl-C")
     ui.add_argument("--mlflow-port", type=int, default=5000, help="(5000)")
     ui.add_argument("--prefect-port", type=int, default=4200, help="(4200)")
@@ -145,6 +161,26 @@ def _promote(arguments: argparse.Namespace) -> int:
     from flows.asking import promote
 
     print(promote(params.registry.name, str(arguments.version)))
+    return 0
+
+
+def _judge(arguments: argparse.Namespace) -> int:
+    from flows.judge import judge
+
+    return judge(
+        arguments.a,
+        arguments.b,
+        samples=arguments.samples,
+        seed=arguments.seed,
+        port=arguments.port,
+        name=arguments.name,
+    )
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from flows.report import report
+
+    print(report(out=arguments.out, is_opened=arguments.open))
     return 0
 
 

@@ -9,6 +9,7 @@ import torch
 from conftest import SMALL_PARAMS, decoding_params, small_texts, small_tokenizer, write_params
 from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
+from wordmill.metrics.evaluation import Comparison
 
 import stages.ngram
 from stages.stage import Stage
@@ -20,7 +21,6 @@ from wordmill.generation.engine import Engine
 from wordmill.generation.loading import load_engine
 from wordmill.generation.loop import Asked, decode
 from wordmill.generation.ngram import NgramStepper, ngram_beams
-from wordmill.metrics.evaluation import Comparison
 from wordmill.models.folder import load_model, load_tokenizer, save_model, weights_digest
 from wordmill.models.ngram import KneserNey
 from wordmill.models.ngram_model import NgramModel, TokenPairs, pairs_text
