@@ -158,7 +158,8 @@ class Comparison:
             num_tokens=np.array([len(ids) + 1.0 for ids in held_out.ids]),
             num_words=count_words([document.text for document in self.documents]),
             num_bytes=held_out.num_bytes,
-            signature=f"tokenizer:{fingerprint(self.tokenizer)}|ends:counted|{how}",
+            tokenizer=fingerprint(self.tokenizer),
+            signature=f"ends:counted|{how}",
         )
         return scores_of(statistics, samples=self.params.bootstrap_samples, seed=self.seed)
 
