@@ -67,6 +67,7 @@ def document_scores(nll, held_out, *, num_words=None):
         num_tokens=num_tokens,
         num_words=num_tokens if num_words is None else np.array(num_words, dtype=float),
         num_bytes=held_out.num_bytes,
+        tokenizer="t",
         signature="s",
     )
     return scores(found, samples=100, seed=0)
@@ -89,7 +90,7 @@ def test_perplexities_by_hand():
     assert found["word_perplexity"].value == pytest.approx(math.exp(6 / 2))
     assert found["bits_per_byte"].value == pytest.approx(6 / math.log(2) / 8)
     assert {score.signature for score in found.values()} == {
-        "perplexity|by:tokens|s",
+        "perplexity|by:tokens|tokenizer:t|s",
         "word_perplexity|by:words,han-characters,line-ends|s",
         "bits_per_byte|by:utf-8-bytes|s",
     }

@@ -1,8 +1,10 @@
 """What each task is scored by: answers, labels, variety, novelty."""
 
+import gc
 import json
 import math
 import random
+import weakref
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from wordmill.errors import DataError
 from wordmill.metrics.answers import answer_statistics
 from wordmill.metrics.classification import label_statistics
-from wordmill.metrics.diversity import diversity_statistics
+from wordmill.metrics.diversity import diversity_statistics, words_of
 from wordmill.metrics.novelty import novelty_statistics
 from wordmill.metrics.pairs import PRIMARY, example_values, pair_statistics
 from wordmill.metrics.score import scores
@@ -209,6 +211,16 @@ def test_novelty_sees_through_case_and_punctuation_and_knows_chinese():
     assert novelty_statistics(systems, training)["copies"].value() == 0
     assert novelty_statistics(systems, [])["copies"].value() == 1
     assert novelty_statistics({"none": []}, training)["none"].values.shape == (0, 2)
+
+
+def test_the_words_of_a_batch_are_let_go_at_once():
+    """Else a training text that streams by fills the memory until the collector runs."""
+    gc.disable()
+    try:
+        characters = weakref.ref(words_of(["春眠 one two"])._characters)
+        assert characters() is None
+    finally:
+        gc.enable()
 
 
 def test_a_part_of_the_examples_scores_as_a_set_of_its_own():

@@ -55,7 +55,9 @@ def diversity_statistics(
 
 def words_of(texts: Sequence[str]) -> Words:
     """The words of texts, punctuation left out."""
-    words = Characters(list(texts)).words
+    characters = Characters(list(texts))
+    words = characters.words
+    del characters.words  # each holds the other, and their arrays would wait for the collector
     return words.only(~words.is_symbol)
 
 

@@ -12,7 +12,13 @@ _WORD = re.compile(rf"[{_HAN}]|[^\s{_HAN}]+")
 
 
 def document_statistics(
-    nll: Floats, *, num_tokens: Floats, num_words: Floats, num_bytes: Floats, signature: str
+    nll: Floats,
+    *,
+    num_tokens: Floats,
+    num_words: Floats,
+    num_bytes: Floats,
+    tokenizer: str,
+    signature: str,
 ) -> dict[str, Statistics]:
     """Perplexities and bits per byte, lower is better.
 
@@ -30,10 +36,11 @@ def document_statistics(
         num_tokens: with the end token, shape (N,).
         num_words: words and line ends, as `count_words` says, shape (N,).
         num_bytes: in UTF-8, shape (N,).
-        signature: what scored them: tokenizer, context, stride.
+        tokenizer: fingerprint, part of the signature of what counts tokens.
+        signature: how all the systems that are compared score: not what one of them is.
     """
     units = {
-        "perplexity": (num_tokens, perplexity_of, "tokens"),
+        "perplexity": (num_tokens, perplexity_of, f"tokens|tokenizer:{tokenizer}"),
         "word_perplexity": (num_words, perplexity_of, "words,han-characters,line-ends"),
         "bits_per_byte": (num_bytes * np.log(2), mean_nll_of, "utf-8-bytes"),
     }

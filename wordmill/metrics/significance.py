@@ -41,7 +41,7 @@ def compare(
     both at once, and p is the share of resamples whose difference lies at least as far from the
     resamples' mean difference as the one seen lies from 0. sacrebleu 2.6 takes |differences|
     before it centres them; that halves p, and on equal systems it finds a difference at
-    p < 0.05 in 11% of sets (bench/metrics.py measures both).
+    p < 0.05 in 12% of sets (bench/metrics.py measures both).
     Approximate randomization: Riezler and Maxwell 2005 (https://aclanthology.org/W05-0908);
     each example's two outputs are swapped or not, and p is the share of swaps at least as far
     apart as the systems are. sacrebleu counts only those that are further.

@@ -20,12 +20,13 @@ class Perplexity(evaluate.Metric):
             features=datasets.Features(dict.fromkeys(_INPUTS, number)),
         )
 
-    def _compute(self, nll, num_tokens, num_words, num_bytes, signature=""):
+    def _compute(self, nll, num_tokens, num_words, num_bytes, tokenizer="", signature=""):
         found = document_statistics(
             np.asarray(nll),
             num_tokens=np.asarray(num_tokens),
             num_words=np.asarray(num_words),
             num_bytes=np.asarray(num_bytes),
+            tokenizer=tokenizer,
             signature=signature,
         )
         return {name: one.value() for name, one in found.items()} | {"statistics": found}
