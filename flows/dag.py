@@ -72,6 +72,13 @@ def output_hash(stage: str) -> str | None:
     return found["outs"][0]["md5"] if found else None
 
 
+def input_hashes(stage: str) -> dict[str, Any]:
+    """What DVC knows of what a stage read when it last ran: hashes by path, and params."""
+    found = _locked().get(stage, {})
+    deps = {dep["path"]: dep["md5"] for dep in found.get("deps", [])}
+    return {**deps, **found.get("params", {})}
+
+
 def _locked() -> dict[str, Any]:
     return read_params(_LOCK)["stages"] if _LOCK.exists() else {}
 

@@ -1,11 +1,17 @@
 """Where a result comes from: the commit, whether the tree was dirty, and DVC's hashes."""
 
+import hashlib
+import json
 import subprocess
+from pathlib import Path
 
 from flows import dag
 
 # What a run itself writes in the tree: it does not make the code another.
 _WRITTEN_BY_RUNS = ("dvc.lock",)
+
+_SCORED_BY = "evaluate"
+_BESIDE = (Path("data/baselines"),)  # its folder tells of clocks too
 
 
 def git_tags() -> dict[str, str]:
@@ -22,6 +28,18 @@ def dvc_tags() -> dict[str, str]:
     """DVC's hash of every stage's output."""
     hashes = {stage: dag.output_hash(stage) for stage in dag.stages_in_order()}
     return {f"dvc.{stage}": found for stage, found in hashes.items() if found}
+
+
+def version_tags() -> dict[str, str]:
+    """What a version is known by: the model, what it was scored on and how.
+
+    Not by what stages made: reports and costs tell of clocks, and the same work done again is no
+    new version.
+    """
+    read = dag.input_hashes(_SCORED_BY)
+    known = {path: found for path, found in read.items() if Path(path) not in _BESIDE}
+    key = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+    return {"wordmill.version": key[:32]}
 
 
 def _git(*arguments: str) -> str | None:

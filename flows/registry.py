@@ -82,9 +82,9 @@ class Registry:
                 raise
             raise ParamsError(f"{self.name} has no version {number}") from None
 
-    def verified_version_of(self, hashes: dict[str, str]) -> str | None:
-        """The tested version that carries these DVC hashes, None if none does."""
-        wanted = (hashes | _VERIFIED).items()
+    def verified_version_of(self, tags: dict[str, str]) -> str | None:
+        """The tested version that carries these tags, None if none does."""
+        wanted = (tags | _VERIFIED).items()
         for found in self._client.search_model_versions(f"name = '{self.name}'"):
             if wanted <= found.tags.items():
                 return str(found.version)

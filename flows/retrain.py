@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed
 
 from flows import dag
 from flows.group import lead
-from flows.lineage import dvc_tags, git_tags
+from flows.lineage import dvc_tags, git_tags, version_tags
 from flows.outside import sources_that_moved_on
 from flows.pipeline import Outcome, run_stage
 from flows.registry import CHAMPION, Registry
@@ -90,7 +90,7 @@ def _brought_up_to_date(params: Params, *, is_forced: bool) -> Summary:
     why = {stage: list(_FORCED) for stage in stages} if is_forced else {}
     why["ingest"] = why.get("ingest", []) + sources_that_moved_on(params.ingest)
     has_work = any(why.values()) or any(dag.reasons_to_run(stage) for stage in stages)
-    known = None if has_work else registry.verified_version_of(dvc_tags())
+    known = None if has_work else registry.verified_version_of(version_tags())
     if known and registry.holder_of(CHAMPION):
         summary.standing = registry.standing(known, is_new=False)
         return summary
@@ -136,9 +136,9 @@ def _take_to_registry(
     registry: Registry, summary: Summary, params: Params, run_id: str, tags: dict[str, str]
 ) -> None:
     """Register what was made, once; where there is no champion yet, it becomes that."""
-    hashes = dvc_tags()
-    found = registry.verified_version_of(hashes)
-    made = found or registry.register(run_id, params, {**tags, **hashes})
+    key = version_tags()
+    found = registry.verified_version_of(key)
+    made = found or registry.register(run_id, params, {**tags, **dvc_tags(), **key})
     if registry.holder_of(CHAMPION) is None:
         registry.promote(made)
     summary.standing = registry.standing(made, is_new=found is None)

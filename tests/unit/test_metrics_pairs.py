@@ -72,7 +72,7 @@ def test_the_language_is_seen_or_said():
     found = pair_statistics("translate", ["春眠不觉"], ["春眠不觉晓"])
     assert "tok:zh" in found["bleu"].signature
     assert "tok:13a" in pair_statistics("translate", ["a"], ["b"])["bleu"].signature
-    assert "tok:zh" in pair_statistics("translate", ["a"], ["b"], language="zh")["bleu"].signature
+    assert "tok:zh" in pair_statistics("translate", ["a"], ["b"], languages=["zh"])["bleu"].signature
 
 
 def test_predictions_and_references_must_be_as_many():
@@ -169,11 +169,11 @@ def test_a_wanted_label_must_be_known():
 def test_variety_by_hand():
     found = values(diversity_statistics(["a b a b a b!", ""], ["one two three", "four"]))
     assert found["length_ratio"] == pytest.approx(6 / 4)
-    assert found["distinct_1"] == pytest.approx(2 / 6)  # the empty answer has no words to vary
-    assert found["distinct_2"] == pytest.approx(2 / 5)  # ab ba ab ba ab
+    assert found["distinct1"] == pytest.approx(2 / 6)  # the empty answer has no words to vary
+    assert found["distinct2"] == pytest.approx(2 / 5)  # ab ba ab ba ab
     assert found["repetition"] == pytest.approx(1 / 3)  # abab baba abab
     han = values(diversity_statistics(["春春，夏"], ["春夏"]))
-    assert (han["length_ratio"], han["distinct_1"]) == (1.5, pytest.approx(2 / 3))
+    assert (han["length_ratio"], han["distinct1"]) == (1.5, pytest.approx(2 / 3))
 
 
 def test_answers_too_short_to_count_have_0():
@@ -230,3 +230,16 @@ def test_a_part_of_the_examples_scores_as_a_set_of_its_own():
     chosen = (np.arange(30) >= 5) & (np.arange(30) < 12)
     for name, one in whole.items():
         assert one.only(chosen).value() == part[name].value()
+
+
+def test_a_set_of_two_languages_is_scored_in_two_ways_row_by_row():
+    answers = ["the corn", "春眠不觉", "a mill"]
+    wanted = ["the corn grows", "春眠不觉晓", "a mill"]
+    mixed = pair_statistics("translate", answers, wanted, languages=["en", "zh", ""])
+    english = pair_statistics("translate", answers[::2], wanted[::2], languages=["en", "en"])
+    chinese = pair_statistics("translate", answers[1:2], wanted[1:2], languages=["zh"])
+    for name, found in mixed.items():
+        assert (found.values[[0, 2]] == english[name].values).all()
+        assert (found.values[[1]] == chinese[name].values).all()
+    assert "tok:13a" in mixed["bleu"].signature
+    assert "tok:zh" in mixed["bleu"].signature

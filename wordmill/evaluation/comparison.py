@@ -94,14 +94,14 @@ class Comparison:
             systems: models of this tokenizer, by name.
         """
         nll = {name: self._nll(name, model, held_out) for name, model in systems.items()}
-        signature = f"tokenizer:{fingerprint(self._tokenizer)}|ends:counted"
+        known_by = fingerprint(self._tokenizer)
         sizes = {
             "num_tokens": np.array([len(ids) + 1.0 for ids in held_out.ids]),
             "num_words": count_words([document.text for document in documents]),
             "num_bytes": held_out.num_bytes,
         }
         measured = {
-            name: document_statistics(found, **sizes, signature=signature)
+            name: document_statistics(found, **sizes, tokenizer=known_by, signature="ends:counted")
             for name, found in nll.items()
         }
         board = Board(
@@ -138,8 +138,10 @@ class Comparison:
             of_task = [pairs[row] for row in rows]
             texts = {name: [every[row] for row in rows] for name, every in predictions.items()}
             wanted = [pair.target for pair in of_task]
+            languages = [pair.language for pair in of_task]
             systems: dict[str, Measured] = {
-                name: pair_statistics(task, answers, wanted) for name, answers in texts.items()
+                name: pair_statistics(task, answers, wanted, languages=languages)
+                for name, answers in texts.items()
             }
             values = example_values(task, systems[FINAL])
             if task != "classify":  # a label is never new

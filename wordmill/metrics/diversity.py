@@ -21,7 +21,7 @@ def diversity_statistics(
     """Length ratio, distinct-1, distinct-2 and repetition of answers.
 
     `length_ratio` is predicted words / wanted words of the set: 1 is as long as wanted, neither
-    direction is better. `distinct_1` and `distinct_2`, 0 to 1, higher is more varied: different
+    direction is better. `distinct1` and `distinct2`, 0 to 1, higher is more varied: different
     words or pairs of words / all of an answer, then the mean over answers that have any; unlike
     Li et al. 2016 (https://aclanthology.org/N16-1014), who count over the whole set, which
     makes it fall with the size of the set. `repetition`, 0 to 1, lower is better: the share of
@@ -41,7 +41,7 @@ def diversity_statistics(
         different, total = distinct(words, size)
         has_any = (total > 0).astype(np.float64)
         shares = np.stack((different / np.maximum(total, 1), has_any), axis=1)
-        name = f"distinct_{size}"
+        name = f"distinct{size}"
         found[name] = Statistics(values=shares, final=ratio, signature=f"{name}|mean")
     different, total = distinct(words, _REPEATED_SIZE)
     found["repetition"] = Statistics(

@@ -2,6 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import compress
+
+import numpy as np
+from numpy.typing import NDArray
 
 from wordmill.errors import DataError
 from wordmill.metrics.adapters import reported
@@ -24,6 +29,7 @@ PRIMARY: dict[str, str] = {
 # What an example is sorted by where its task's own score says little of one example: BLEU is 0
 # without four right words in a row, macro F1 is of sets.
 _OF_ONE_EXAMPLE = {"bleu": "chrf", "macro_f1": "accuracy"}
+Bools = NDArray[np.bool_]
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 
 
@@ -33,7 +39,7 @@ def pair_statistics(
     references: Sequence[str],
     *,
     labels: Sequence[str] | None = None,
-    language: str | None = None,
+    languages: Sequence[str] | None = None,
 ) -> dict[str, Statistics]:
     """Every score of a system's answers to a task, the primary one first.
 
@@ -45,8 +51,9 @@ def pair_statistics(
         predictions: what a system wrote, or the labels it chose.
         references: what was wanted, one each.
         labels: of `classify`, all that could be chosen; those of `references` if not given.
-        language: ISO 639-1 code of what was wanted, `zh` is scored by character; if not given,
-            so is what has more Chinese characters than other letters.
+        languages: ISO 639-1 codes of what was wanted, one each; `zh` is scored by character. Where
+            a code is empty, or none is given, so is what has more Chinese characters than other
+            letters. Signatures of a set of both kinds name both ways.
 
     Raises:
         DataError: there are more or fewer predictions than references, or a wanted label is
@@ -62,8 +69,7 @@ def pair_statistics(
             predictions, references, labels=references if labels is None else labels
         )
     else:
-        is_chinese = language == "zh" if language else is_mostly_han(references)
-        found = _text_statistics(task, predictions, references, is_chinese=is_chinese)
+        found = _by_kind(task, predictions, references, _is_chinese(references, languages))
     primary = PRIMARY[task]
     return {primary: found[primary]} | found
 
@@ -86,6 +92,47 @@ def is_mostly_han(texts: Sequence[str]) -> bool:
     """Whether more than half of the letters are Chinese characters."""
     letters = sum(sum(map(str.isalpha, text)) for text in texts)
     return sum(len(_HAN.findall(text)) for text in texts) * 2 > letters
+
+
+def _is_chinese(references: Sequence[str], languages: Sequence[str] | None) -> Bools:
+    """Whether each reference is scored by character, shape (N,)."""
+    if languages is None or not any(languages):
+        return np.full(len(references), is_mostly_han(references))
+    return np.array(
+        [
+            language == "zh" if language else is_mostly_han([text])
+            for language, text in zip(languages, references, strict=True)
+        ],
+        dtype=np.bool_,
+    )
+
+
+def _by_kind(
+    task: PairTask, predictions: Sequence[str], references: Sequence[str], is_chinese: Bools
+) -> dict[str, Statistics]:
+    """Statistics of texts that are Chinese or not, each in its own way, rows in their order."""
+    kinds = np.unique(is_chinese)
+    if len(kinds) < 2:
+        return _text_statistics(task, predictions, references, is_chinese=bool(is_chinese.any()))
+    order = np.argsort(is_chinese, kind="stable")
+    halves = [
+        _text_statistics(
+            task,
+            list(compress(predictions, is_chinese == kind)),
+            list(compress(references, is_chinese == kind)),
+            is_chinese=bool(kind),
+        )
+        for kind in kinds
+    ]
+    return {
+        name: _joined([half[name] for half in halves], np.argsort(order)) for name in halves[0]
+    }
+
+
+def _joined(halves: Sequence[Statistics], places: NDArray[np.int64]) -> Statistics:
+    signatures = dict.fromkeys(half.signature for half in halves)
+    values = np.concatenate([half.values for half in halves])[places]
+    return replace(halves[0], values=values, signature=" + ".join(signatures))
 
 
 def _text_statistics(
