@@ -23,6 +23,10 @@ _WATCH_SECONDS = 0.5
 _PROGRESS_SECONDS = 0.5
 
 
+class _TooOldError(Exception):
+    """The model's own code, of another day than this, can't do what is asked."""
+
+
 class Answering:
     """The model, once it is loaded with its own code.
 
@@ -63,6 +67,8 @@ class Answering:
         ) as progress:
             if num_sequences == 1:
                 return [[text] for text in self._engine.answer(requests, progress=progress)]
+            if not hasattr(self._engine, "generate"):  # a version brings its code
+                raise _TooOldError("the model's own code is older than --sequences")
             found = self._engine.generate(requests, progress=progress, num_sequences=num_sequences)
         return [[answer.text for answer in answers] for answers in found]
 
@@ -89,6 +95,8 @@ def main() -> None:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         _say({"error": f"the model's own code does not take {key}: {first['msg']}"})
+    except _TooOldError as error:
+        _say({"error": str(error)})
 
 
 def _say(reply: dict[str, Any]) -> None:

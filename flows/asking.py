@@ -113,12 +113,12 @@ def with_changes(model: Located, changes: dict[str, Any], *, num_sequences: int 
     Raises:
         ParamsError: the changes do not go together.
     """
-    changed = dict(changes)
+    own, changed = model.settings["decoding"], dict(changes)
     if changes.get("temperature", 0) > 0:
         changed.setdefault("num_beams", 1)
-    if changes.get("num_beams", 1) > 1:
+    if changes.get("num_beams", 1) > 1 and own.get("temperature", 0) > 0:
         changed.setdefault("temperature", 0.0)
-    decoding = {**model.settings["decoding"], **changed}
+    decoding = {**own, **changed}
     temperature, num_beams = decoding.get("temperature", 0.0), decoding["num_beams"]
     idle = [name for name in _DRAWING if name in changes]
     if idle and temperature == 0:

@@ -102,6 +102,7 @@ def located(**decoding):
         ({}, {"max_new_tokens": 5}, {"max_new_tokens": 5}),
         ({"num_beams": 4}, {"temperature": 0.5}, {"temperature": 0.5, "num_beams": 1}),
         ({"temperature": 0.5}, {"num_beams": 4}, {"temperature": 0.0, "num_beams": 4}),
+        ({}, {"num_beams": 2}, {"num_beams": 2}),
         ({"temperature": 0.5}, {"top_k": 3}, {"temperature": 0.5, "top_k": 3}),
     ],
 )
