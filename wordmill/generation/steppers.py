@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache
+from transformers.cache_utils import DynamicLayer, EncoderDecoderCache
 
 from wordmill.generation.cache import RoomyLayer
 from wordmill.generation.llama import LlamaStepper, is_plain_llama
@@ -172,8 +172,10 @@ class EncoderDecoderStepper:
             self._state.batch_select_indices(rows)
 
 
-def _roomy_cache(num_layers: int, num_places: int) -> Cache:
-    return Cache(layers=[RoomyLayer(num_places) for _ in range(num_layers)])
+def _roomy_cache(num_layers: int, num_places: int) -> DynamicCache:
+    cache = DynamicCache()
+    cache.layers = [RoomyLayer(num_places) for _ in range(num_layers)]
+    return cache
 
 
 def _num_layers(model: PreTrainedModel) -> int:
