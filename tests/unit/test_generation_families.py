@@ -153,7 +153,7 @@ def test_greedy_ids_are_those_of_generate(models, name, batch_size):
         found = looped(model, batch, decoding)
         assert found == generated(model, batch, decoding)
     everything = looped(model, PROMPTS, decoding)
-    assert len(set(map(tuple, everything))) >= 4  # five different prompts, one asked twice
+    assert len(set(map(tuple, everything))) >= 3  # of six different prompts
 
 
 @pytest.mark.parametrize("name", LOOPED)
@@ -161,6 +161,16 @@ def test_no_repeats_as_in_generate(models, name):
     model = models(name)
     decoding = decoding_params(max_new_tokens=STEPS, no_repeat_ngram_size=2)
     assert looped(model, PROMPTS, decoding) == generated(model, PROMPTS, decoding)
+
+
+@pytest.mark.parametrize("name", LOOPED)
+def test_a_penalty_makes_repeats_rarer(models, name):
+    def num_repeats(penalty):
+        decoding = decoding_params(max_new_tokens=30, repetition_penalty=penalty)
+        answers = looped(models(name), PROMPTS, decoding)
+        return sum(len(ids) - len(set(ids)) for ids in answers)
+
+    assert num_repeats(20.0) < num_repeats(1.0)
 
 
 @pytest.mark.parametrize("name", LOOPED)
@@ -187,25 +197,37 @@ def test_rows_that_end_leave_and_the_others_go_on(models, name):
         assert one.ids[:20] == wanted[:20]
 
 
-@pytest.mark.parametrize("name", ["llama", "llama-far", "qwen3", "gpt2"])
+def whole_logits(model, prompt, said):
+    """Without a cache and without padding: what follows, (V,)."""
+    if model.config.is_encoder_decoder:
+        given = torch.tensor([[decoder_start_id(model), *said]])
+        found = model(input_ids=torch.tensor([prompt]), decoder_input_ids=given, use_cache=False)
+    else:
+        found = model(torch.tensor([[*prompt, *said]]), use_cache=False)
+    return found.logits[0, -1]
+
+
+@pytest.mark.parametrize("name", LOOPED)
 def test_logits_are_those_of_the_whole_text(models, name):
+    """Whatever tokens are said, and after rows were dropped, moved and doubled."""
     model = models(name)
     stepper = new_stepper(model, pad_id=PAD)
-    rows = [list(ids) for ids in PROMPTS]
+    rows = [(ids, []) for ids in PROMPTS]
+    draw = torch.Generator().manual_seed(7)
     with torch.inference_mode():
-        logits = stepper.begin(rows, max_new_tokens=6)
-        for step in range(6):
-            whole = torch.stack([model(torch.tensor([ids])).logits[0, -1] for ids in rows])
+        logits = stepper.begin(PROMPTS, max_new_tokens=8)
+        for step in range(8):
+            whole = torch.stack([whole_logits(model, *row) for row in rows])
             torch.testing.assert_close(logits, whole, rtol=1e-4, atol=1e-4)
-            tokens = torch.arange(7) + 5 * step
-            rows = [[*ids, int(token)] for ids, token in zip(rows, tokens, strict=True)]
-            if step == 2:
-                chosen = torch.tensor([4, 1, 1, 6, 0])
+            if step in (2, 5):
+                chosen = torch.tensor([4, 1, 1, 2, 0][: 7 - step])
                 stepper.keep(chosen)
-                rows, tokens = [rows[i] for i in chosen.tolist()], tokens[chosen]
-            if step > 2:
-                tokens = tokens[: len(rows)]
-                rows = [[*ids[:-1], int(token)] for ids, token in zip(rows, tokens, strict=False)]
+                rows = [rows[i] for i in chosen.tolist()]
+            tokens = torch.randint(2, SIZE, (len(rows),), generator=draw)
+            rows = [
+                (ids, [*said, token])
+                for (ids, said), token in zip(rows, tokens.tolist(), strict=True)
+            ]
             logits = stepper.step(tokens)
 
 
@@ -230,7 +252,7 @@ def test_the_way_round_the_loop_says_the_same(models, tokenizer, monkeypatch, na
     made = engine(models(name), tokenizer, **settings)
     assert made.answer(REQUESTS, progress=Progress("test")) == wanted
     assert "".join(made.stream(REQUESTS[0])) == wanted[0]
-    assert len(set(wanted)) > 1
+    assert wanted != answers(models("llama-far"), tokenizer, **settings)
 
 
 @pytest.mark.parametrize("name", ["bloom", "mistral-window"])
@@ -258,7 +280,7 @@ def test_beams_are_those_of_generate(models, tokenizer, name, length_penalty):
     assert made.answer(REQUESTS, progress=Progress("test")) == wanted
     several = made.generate(REQUESTS, progress=Progress("test"), num_sequences=3)
     assert [row[0].text for row in several] == wanted
-    assert all(len({one.text for one in row}) > 1 for row in several)
+    assert all(len(row) == 3 for row in several)
 
 
 def test_learned_positions_end_with_one_clear_line(models, tokenizer):

@@ -196,12 +196,3 @@ def test_greedy_has_one_answer(model, tokenizer):
     assert [len(row) for row in found] == [2, 2, 2]
     with pytest.raises(ParamsError, match="num_beams, 2: raise either"):
         beams.generate(REQUESTS[:3], progress=Progress("test"), num_sequences=3)
-
-
-def test_a_penalty_makes_repeats_rarer(model, tokenizer):
-    def num_repeats(**settings):
-        texts = answers(model, tokenizer, temperature=0.0, max_new_tokens=20, **settings)
-        rows = [tokenizer(text)["input_ids"] for text in texts]
-        return sum(len(ids) - len(set(ids)) for ids in rows)
-
-    assert num_repeats(repetition_penalty=3.0) < num_repeats()

@@ -1,5 +1,7 @@
 """Where answers end, how they stream, and which label is the likeliest."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from conftest import SMALL_PARAMS, decoding_params, small_texts, small_tokenizer
@@ -117,7 +119,7 @@ def test_half_characters_and_begun_stops_are_held_back():
     texts = AnswerTexts(tokenizer, ["\n\nUser:"])
     ids = encode_batch(tokenizer, [" 明月 yes\n\nUsher\n\nUser: no"])[0]
     shown = [texts.settled(ids[: i + 1]) for i in range(len(ids))]
-    assert all(new.startswith(old) for old, new in zip(shown, shown[1:], strict=False))
+    assert all(new.startswith(old) for old, new in pairwise(shown))
     assert not any("\ufffd" in text or text.endswith("\n\nU") for text in shown)
     assert shown[0] == ""
     assert shown[-1] == texts.text(ids) == "明月 yes\n\nUsher"
