@@ -33,6 +33,7 @@ from wordmill.models.vocabulary import Vocabulary
 from wordmill.params.model import ModelParams
 from wordmill.progress import Progress
 from wordmill.tokens.prompts import Request
+from wordmill.tokens.tokenizer import encode_batch
 
 SIZE, END, PAD, STEPS = 300, 0, 1, 12
 IDS = {"vocab_size": SIZE, "bos_token_id": END, "eos_token_id": END, "pad_token_id": PAD}
@@ -281,6 +282,29 @@ def test_beams_are_those_of_generate(models, tokenizer, name, length_penalty):
     several = made.generate(REQUESTS, progress=Progress("test"), num_sequences=3)
     assert [row[0].text for row in several] == wanted
     assert all(len(row) == 3 for row in several)
+
+
+@pytest.mark.parametrize(
+    "name", ["llama", "gpt2", "opt", "bloom", "mistral-window", "bart", "lstm"]
+)
+def test_the_likeliest_label_does_not_depend_on_padding(models, tokenizer, name):
+    model = models(name)
+    labels = [["corn", "white flour", "x", "our neighbour", "silver"][i % 3 :] for i in range(6)]
+    made = engine(model, tokenizer, batch_size=30)
+    prompts = made._prompts.encode(REQUESTS)
+    wanted = []
+    for prompt, row in zip(prompts, labels, strict=True):
+        values = []
+        for label in row:
+            ids = [*encode_batch(tokenizer, [f" {label}"])[0], END]
+            with torch.no_grad():
+                scores = [
+                    whole_logits(model, prompt, ids[:i]).log_softmax(-1)[token].item()
+                    for i, token in enumerate(ids)
+                ]
+            values.append(sum(scores))
+        wanted.append(values.index(max(values)))
+    assert made.choose(REQUESTS, labels, progress=Progress("test")) == wanted
 
 
 def test_learned_positions_end_with_one_clear_line(models, tokenizer):

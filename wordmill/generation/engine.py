@@ -165,8 +165,8 @@ class Engine:
         items = [_Item(self._encoded([request])[0], 0, 0)]
         stepper = self._stepper()
         if stepper is None or self._decoding.num_beams > 1:
-            (((said,),),) = (self._decode(stepper, items, 1),)
-            yield from filter(None, [self._texts.text(said.ids)])
+            [[found]] = self._decode(stepper, items, 1)
+            yield from filter(None, [self._texts.text(found.ids)])
             return
         said, shown = [Said()], ""
         is_stopped = self._texts.is_stopped
