@@ -48,7 +48,7 @@ class TextGenerator(PythonModel):
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> Iterator[Any]:
         """Answer each row in turn, piece by piece."""
-        engine: Any = self._engine_for(params)
+        engine = self._engine_for(params)
         for asked in _requests(model_input):
             yield from engine.stream(asked)
 

@@ -1,5 +1,6 @@
 """What is asked of the models besides: bias, memorization, surprise, attention."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
@@ -19,13 +20,15 @@ from wordmill.probes.surprise import surprises
 from wordmill.report.record import Attention, Bias, Example, Memorization, Surprise
 from wordmill.tokens.prompts import request
 from wordmill.tokens.store import TokenFolder
-from wordmill.tokens.tokenizer import end_id, fingerprint
+from wordmill.tokens.tokenizer import end_id, fingerprint, is_backward
 
 # The reader's page shows a few of each.
 _NUM_SURPRISES = 3
 _MAX_SURPRISE_CHARS = 600
 _NUM_ATTENTIONS = 3
 _MAX_PLACE_CHARS = 400
+
+log = logging.getLogger("stages")
 
 
 class Probed(TypedDict):
@@ -58,6 +61,10 @@ def probed(
         params: the `evaluate` section.
         tokenizer: of both models.
     """
+    memorization = _memorizations(stage, models, texts, params, tokenizer)
+    if is_backward(tokenizer):
+        log.info("surprise, attention and bias are read forwards: not shown of a backward model")
+        return {"surprises": [], "attentions": [], "bias": [], "memorization": memorization}
     return {
         "surprises": surprises(
             models[TRAINED],
@@ -71,7 +78,7 @@ def probed(
         ),
         "attentions": _attentions(stage, models[FINAL], tokenizer, examples),
         "bias": _biases(stage, sets, models, params, tokenizer),
-        "memorization": _memorizations(stage, models, texts, params, tokenizer),
+        "memorization": memorization,
     }
 
 
@@ -135,6 +142,8 @@ def _memorizations(
     tokens = TokenFolder(stage.input("tokenize"), tokenizer_fingerprint=fingerprint(tokenizer))
     kinds = stage.value("clean", "mask")
     cleaned = (d.text for d in read_records(stage.input("clean"), Document, "train"))
+    # What a backward model would go on from stands behind a place.
+    num_places = 0 if is_backward(tokenizer) else asked.num_documents
     probe = MemorizationProbe(
         tokenizer=tokenizer,
         params=asked,
@@ -144,7 +153,7 @@ def _memorizations(
         places=masked_places(
             cleaned,
             kinds,
-            count=asked.num_documents,
+            count=num_places,
             max_chars=_MAX_PLACE_CHARS,
             seed=stage.seed,
         ),

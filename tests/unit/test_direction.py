@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL_PARAMS, small_texts, small_tokenizer, tokenize_params
+from conftest import SMALL_PARAMS, decoding_params, small_texts, small_tokenizer, tokenize_params
 from torch.nn import functional as F
 
 from wordmill.data.records import document, pair, write_records
 from wordmill.errors import ParamsError
+from wordmill.generation.engine import Engine
 from wordmill.metrics.likelihood import HeldOut, likelihood_scores, model_nll, ngram_nll
 from wordmill.models.building import new_model
 from wordmill.models.folder import load_tokenizer
@@ -248,15 +249,15 @@ def test_a_model_of_counting_writes_what_leads_to_an_ending():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    prompts = Prompts(PlainEncoder(tokenizer), max_source_tokens=32)
-    (prompt,) = prompts.encode([Request("write", " 24 25")])
-    output = model.eval().generate(
-        torch.tensor([prompt]),
-        attention_mask=torch.ones(1, len(prompt)),
-        max_new_tokens=4,
-        do_sample=False,
-        eos_token_id=end_id(tokenizer),
-        pad_token_id=end_id(tokenizer),
-    )
-    (answer,) = texts_of_ids(tokenizer, [output[0, len(prompt) :].tolist()])
-    assert answer.split() == ["20", "21", "22", "23"]
+    asked = [Request("write", " 24 25"), Request("write", " 14")]
+    for changes, answers in (
+        ({"max_new_tokens": 3}, ["21 22 23", "11 12 13"]),
+        ({"num_beams": 2, "max_new_tokens": 2}, ["22 23", "12 13"]),
+        ({"stop": ["21"]}, ["22 23"]),
+    ):
+        decoding = decoding_params(**changes)
+        engine = Engine(
+            model.eval(), tokenizer, decoding=decoding, max_source_tokens=32, batch_size=8
+        )
+        assert engine.answer(asked[: len(answers)], progress=QUIET) == answers
+        assert list(engine.stream(asked[0])) == answers[:1]  # whole: its beginning comes last

@@ -72,7 +72,9 @@ def test_the_language_is_seen_or_said():
     found = pair_statistics("translate", ["春眠不觉"], ["春眠不觉晓"])
     assert "tok:zh" in found["bleu"].signature
     assert "tok:13a" in pair_statistics("translate", ["a"], ["b"])["bleu"].signature
-    assert "tok:zh" in pair_statistics("translate", ["a"], ["b"], languages=["zh"])["bleu"].signature
+    assert (
+        "tok:zh" in pair_statistics("translate", ["a"], ["b"], languages=["zh"])["bleu"].signature
+    )
 
 
 def test_predictions_and_references_must_be_as_many():

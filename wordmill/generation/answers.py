@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tokenizers.decoders import ByteLevel
 
+from wordmill.tokens.tokenizer import is_backward, texts_of_ids
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -50,14 +52,18 @@ class Said:
 class AnswerTexts:
     """Texts of answers.
 
+    A backward model says the end of its answer first: the answer is what stands after the last
+    stop sequence, and nothing of it is settled before it is whole.
+
     Args:
         tokenizer: the model's own.
-        stop: an answer ends before the first of these.
+        stop: an answer ends before the first of these that is said.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, stop: list[str]) -> None:
         self._tokenizer, self._stop = tokenizer, stop
         is_of_bytes = isinstance(tokenizer.backend_tokenizer.decoder, ByteLevel)
+        self._is_backward = is_backward(tokenizer)
         self._num_unsettled = 0 if is_of_bytes else _UNSETTLED_CHARS
 
     def answer(self, said: Said) -> Answer:
@@ -65,7 +71,7 @@ class AnswerTexts:
         return Answer(self.text(said.ids), len(said.ids), said.is_ended)
 
     def text(self, ids: list[int]) -> str:
-        """The text before the first stop sequence, without space around it."""
+        """The text that is said before a stop sequence, without space around it."""
         return self._before_stop(self._decoded(ids)).strip()
 
     def is_stopped(self, ids: list[int]) -> bool:
@@ -77,14 +83,19 @@ class AnswerTexts:
 
     def settled(self, ids: list[int]) -> str:
         """What of the text no further token can change."""
+        if self._is_backward:
+            return ""
         text = self._decoded(ids).rstrip(_HALF_CHARACTER)
         text = self._before_stop(text[: len(text) - self._num_unsettled])
         return text[: len(text) - self._num_stop_chars(text)].strip()
 
     def _decoded(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+        return texts_of_ids(self._tokenizer, [ids])[0]
 
     def _before_stop(self, text: str) -> str:
+        if self._is_backward:
+            ends = [place + len(s) for s in self._stop if (place := text.rfind(s)) >= 0]
+            return text[max(ends, default=0) :]
         places = [place for stop in self._stop if (place := text.find(stop)) >= 0]
         return text[: min(places)] if places else text
 

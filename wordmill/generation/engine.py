@@ -165,10 +165,10 @@ class Engine:
         items = [_Item(self._encoded([request])[0], 0, 0)]
         stepper = self._stepper()
         if stepper is None or self._decoding.num_beams > 1:
-            yield self._texts.text(self._decode(stepper, items, 1)[0][0].ids)
+            [[found]] = self._decode(stepper, items, 1)
+            yield from filter(None, [self._texts.text(found.ids)])
             return
-        said = [Said()]
-        shown = ""
+        said, shown = [Said()], ""
         is_stopped = self._texts.is_stopped
         asked = self._asked(items)
         for _ in decode(stepper, self._choice, asked, said=said, is_stopped=is_stopped):
@@ -176,9 +176,7 @@ class Engine:
             if len(settled) > len(shown):
                 yield settled[len(shown) :]
                 shown = settled
-        rest = self._texts.text(said[0].ids)[len(shown) :]
-        if rest:
-            yield rest
+        yield from filter(None, [self._texts.text(said[0].ids)[len(shown) :]])
 
     def _check_number(self, num_sequences: int) -> None:
         decoding = self._decoding

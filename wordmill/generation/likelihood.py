@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from wordmill.generation.padding import left_padded, right_padded
-from wordmill.generation.steppers import keeps_few_logits
+from wordmill.generation.steppers import takes
 from wordmill.models.encoder_decoder import decoder_start_id
 from wordmill.models.ngram_model import NgramModel
 
@@ -66,11 +66,11 @@ def _gone_on(model: PreTrainedModel, scored: list[Scored], longest: int, pad_id:
     rows = [[*pair.prompt, *pair.answer[:-1]] for pair in scored]
     padded = left_padded(rows, pad_id=pad_id, device=model.device)
     settings: dict[str, Any] = {"use_cache": False}
-    if keeps_few_logits(model):
+    if takes(model, "logits_to_keep"):
         settings["logits_to_keep"] = longest
     if padded.mask is not None:
         settings["attention_mask"] = padded.mask
-        if "position_ids" in model.forward.__code__.co_varnames:
+        if takes(model, "position_ids"):
             settings["position_ids"] = padded.positions
     return model(input_ids=padded.ids, **settings).logits[:, -longest:]
 
@@ -81,8 +81,7 @@ def _said(model: PreTrainedModel, scored: list[Scored], longest: int, pad_id: in
     row_of = [places.setdefault(tuple(pair.prompt), len(places)) for pair in scored]
     padded = right_padded([list(ids) for ids in places], pad_id=pad_id, device=model.device)
     made: Any = model
-    encoder = made.get_encoder() if hasattr(made, "get_encoder") else made.encoder
-    memory = encoder(input_ids=padded.ids, attention_mask=padded.mask)
+    memory = made.get_encoder()(input_ids=padded.ids, attention_mask=padded.mask)
     rows = torch.tensor(row_of, device=model.device)
     memory.last_hidden_state = memory.last_hidden_state[rows]
     given = [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache
+from transformers.cache_utils import DynamicLayer, EncoderDecoderCache
 
 from wordmill.generation.cache import RoomyLayer
 from wordmill.generation.llama import LlamaStepper, is_plain_llama
@@ -62,14 +62,14 @@ def new_stepper(model: Model, *, pad_id: int) -> Stepper | None:
         return None
     if model.config.is_encoder_decoder:
         return EncoderDecoderStepper(model, pad_id=pad_id)
-    if _takes(model, "position_ids", "attention_mask", "past_key_values"):
+    if takes(model, "position_ids", "attention_mask", "past_key_values"):
         return CausalStepper(model, pad_id=pad_id)
     return None
 
 
-def keeps_few_logits(model: PreTrainedModel) -> bool:
-    """Whether the model can be asked for the logits of the last places alone."""
-    return _takes(model, "logits_to_keep")
+def takes(model: PreTrainedModel, *names: str) -> bool:
+    """Whether the model's forward has these arguments."""
+    return set(names) <= set(inspect.signature(model.forward).parameters)
 
 
 class CausalStepper:
@@ -79,7 +79,7 @@ class CausalStepper:
         self._model: Any = model
         self._pad_id = pad_id
         self._num_layers = _num_layers(model)
-        self._at_first = {"logits_to_keep": 1} if keeps_few_logits(model) else {}
+        self._at_first = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
 
     @property
     def device(self) -> torch.device:
@@ -141,8 +141,7 @@ class EncoderDecoderStepper:
         """Read the prompts; logits of what the decoder says first, (B, V)."""
         padded = right_padded(prompts, pad_id=self._pad_id, device=self.device)
         self._mask = padded.mask
-        encoder = self._model.get_encoder() if self._num_layers else self._model.encoder
-        self._memory = encoder(input_ids=padded.ids, attention_mask=padded.mask)
+        self._memory = self._model.get_encoder()(input_ids=padded.ids, attention_mask=padded.mask)
         self._state: Any = None
         if self._num_layers is not None:
             said = _roomy_cache(self._num_layers, 1 + max_new_tokens)
@@ -172,8 +171,11 @@ class EncoderDecoderStepper:
             self._state.batch_select_indices(rows)
 
 
-def _roomy_cache(num_layers: int, num_places: int) -> Cache:
-    return Cache(layers=[RoomyLayer(num_places) for _ in range(num_layers)])
+def _roomy_cache(num_layers: int, num_places: int) -> DynamicCache:
+    cache = DynamicCache()
+    layers: list[Any] = [RoomyLayer(num_places) for _ in range(num_layers)]
+    cache.layers = layers
+    return cache
 
 
 def _num_layers(model: PreTrainedModel) -> int:
@@ -187,7 +189,3 @@ def _has_plain_cache(model: PreTrainedModel) -> bool:
         return False
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
     return bool(cache.layers) and all(type(layer) is DynamicLayer for layer in cache.layers)
-
-
-def _takes(model: PreTrainedModel, *names: str) -> bool:
-    return set(names) <= set(inspect.signature(model.forward).parameters)

@@ -124,9 +124,7 @@ def _by_kind(
         )
         for kind in kinds
     ]
-    return {
-        name: _joined([half[name] for half in halves], np.argsort(order)) for name in halves[0]
-    }
+    return {name: _joined([half[name] for half in halves], np.argsort(order)) for name in halves[0]}
 
 
 def _joined(halves: Sequence[Statistics], places: NDArray[np.int64]) -> Statistics:

@@ -24,6 +24,7 @@ from wordmill.probes.bias_sentences import SENTENCES, Group, Sentences
 from wordmill.probes.continuing import continued
 from wordmill.probes.log_probabilities import Text, log_probabilities
 from wordmill.probes.pieces import encoded
+from wordmill.tokens.tokenizer import texts_of_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -152,7 +153,7 @@ class _Probe:
             vocabulary=self._vocabulary,
             batch_size=self._batch_size,
         )
-        texts = self._tokenizer.batch_decode(said, skip_special_tokens=True)
+        texts = texts_of_ids(self._tokenizer, said)
         blind = np.array([without_terms(text, group.words) for text in texts])
         blind = blind.reshape(len(contexts), -1)  # (contexts, terms)
         differs = (blind[:, :1] != blind[:, 1:]).astype(np.float64)

@@ -16,7 +16,7 @@ from wordmill.metrics.score import interval, mean_statistics, resampled
 from wordmill.models.vocabulary import vocabulary_of
 from wordmill.probes.continuing import continued
 from wordmill.probes.personal import Said, leaks
-from wordmill.tokens.tokenizer import encode_batch
+from wordmill.tokens.tokenizer import encode_batch, texts_of_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -143,9 +143,7 @@ class MemorizationProbe:
         )
 
     def _said(self, prompts: list[list[int]], came: list[list[int]]) -> list[Said]:
-        before, after = (
-            self.tokenizer.batch_decode(ids, skip_special_tokens=True) for ids in (prompts, came)
-        )
+        before, after = (texts_of_ids(self.tokenizer, ids) for ids in (prompts, came))
         return [Said(*found) for found in zip(before, after, strict=True)]
 
     def _interval(self, lengths: Floats) -> tuple[float, float]:
