@@ -48,12 +48,21 @@ class Board:
         return [self._slice(part) for part in parts]
 
     def differences(self, system: str) -> list[Difference]:
-        """A system against each other one in the primary metric."""
-        return [self._difference(system, other) for other in self._systems if other != system]
+        """A system against each other one in the primary metric; then the best two, if others."""
+        pairs = [(system, other) for other in self._systems if other != system]
+        best = self._best_first()[:2]
+        if len(best) == 2 and system not in best:
+            pairs.append((best[0], best[1]))
+        return [self._difference(a, b) for a, b in pairs]
 
     def _scored(self, measured: Measured) -> dict[str, dict[str, Any]]:
         found = scores(measured, samples=self._samples, seed=self._seed)
         return {metric: score.as_dict() for metric, score in found.items()}
+
+    def _best_first(self) -> list[str]:
+        found = {name: measured[self._primary] for name, measured in self._systems.items()}
+        is_lower_better = next(iter(found.values())).is_lower_better
+        return sorted(found, key=lambda name: found[name].value() * (1 if is_lower_better else -1))
 
     def _primary_of(self, system: str) -> Measured:
         return {self._primary: self._systems[system][self._primary]}
