@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.pairs import pair_data
+from stages.pairs import has_pairs, pair_data
 from stages.stage import Stage, run
 from stages.training import train_and_save
 from wordmill.files import write_json
@@ -12,15 +12,17 @@ from wordmill.models.vocabulary import vocabulary_of
 from wordmill.params.baselines import BaselinesParams, LstmBaselineParams
 from wordmill.params.training import FinetuneParams
 
+_SYSTEMS = "systems.json"
+
 
 def main(stage: Stage) -> str:
     """Write data/baselines: systems.json, which names them, and lstm/, a model folder."""
     params = stage.section("baselines", BaselinesParams).lstm
-    if not params.is_on:
-        with stage.output_folder() as folder:
-            write_json(folder / "systems.json", [])
-        return "no LSTM is wanted"
     tokenizer = load_tokenizer(stage.input("tokenize") / "tokenizer")
+    if not params.is_on or not has_pairs(stage, tokenizer):
+        with stage.output_folder() as folder:
+            write_json(folder / _SYSTEMS, [])
+        return "no LSTM is wanted" if not params.is_on else "no LSTM: there is no pair"
     model = new_lstm_with_vectors(
         params.sizes, vocabulary_of(tokenizer), seed=stage.seed, tokenizer=tokenizer
     )
@@ -29,7 +31,7 @@ def main(stage: Stage) -> str:
 
     def save(folder: Path) -> None:
         save_model(folder / "lstm", model, tokenizer)
-        write_json(folder / "systems.json", ["lstm"])
+        write_json(folder / _SYSTEMS, ["lstm"])
 
     return train_and_save(
         stage, model, tokenizer, recipe, data, logged=params.model_dump(), save=save

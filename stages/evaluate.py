@@ -3,27 +3,37 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from stages.held_out import Sets, held_out, systems, training_texts
+from transformers import PreTrainedTokenizerFast
+
+from stages.held_out import Sets, Systems, held_out, systems, training_texts
 from stages.probing import probed
 from stages.stage import Stage, run
 from stages.surroundings import surroundings
 from stages.tracking import StageRun, stage_run
 from wordmill.data.records import Pair, read_records
 from wordmill.evaluation.answering import Answering, Answers, labels_of
-from wordmill.evaluation.comparison import FINAL, Comparison, set_hash
+from wordmill.evaluation.comparison import FINAL, TRAINED, Comparison, TaskPart, set_hash
 from wordmill.files import write_json
+from wordmill.metrics.novelty import novelty_statistics
 from wordmill.metrics.pairs import PRIMARY
-from wordmill.models.folder import Model, load_tokenizer
+from wordmill.models.folder import load_tokenizer
+from wordmill.models.retrieval import Retrieval
 from wordmill.params.evaluate import EvaluateParams
 from wordmill.report.markdown import report
 from wordmill.report.page import page
-from wordmill.report.record import Record, Scored
-from wordmill.tokens.tokenizer import fingerprint
+from wordmill.report.record import GenerationCost, Record
+from wordmill.tasks import Task
+from wordmill.tokens.tokenizer import encode_batch, fingerprint
 
-_PAIR_COLUMNS = ("id", "task", "source", "ask", "target")
+_COLUMNS = ("id", "task", "source", "ask", "target")
 _RECORD_VERSION = 2
+
+ByTask = dict[Task, dict[str, Answers]]
+"""task -> system -> what it answered"""
+
+T = TypeVar("T")
 
 
 def main(stage: Stage) -> str:
@@ -32,80 +42,105 @@ def main(stage: Stage) -> str:
     tokenizer = load_tokenizer(stage.input("finetune") / "model")
     sets, compared = held_out(stage, params, tokenizer), systems(stage, params, tokenizer)
     common: dict[str, Any] = {"tokenizer": tokenizer, "params": params, **stage.progress}
-    comparison = Comparison(
-        **common, context_tokens=stage.value("model", "context_tokens"), seed=stage.seed
-    )
+    context_tokens = stage.value("model", "context_tokens")
+    comparison = Comparison(**common, context_tokens=context_tokens, seed=stage.seed)
     with stage_run(stage, params.model_dump()) as tracked:
         documents = comparison.documents(sets.documents, sets.ids, compared.documents)
-        answers = _answers(stage, sets, compared.pairs, common)
-        texts: dict[str, Sequence[str]] = {name: found.texts for name, found in answers.items()}
-        pairs = comparison.pairs(sets.pairs, sets.source_lengths, texts, training_texts(stage))
+        answers = _answers(stage, sets, compared, common)
+        tasks = _scored(stage, comparison, sets, answers, tokenizer)
+        examples = [example for part in tasks.values() for example in part.examples]
         record: Record = {
             "version": _RECORD_VERSION,
             "identity": {
                 "documents": set_hash(document.id for document in sets.documents),
-                "pairs": set_hash(pair.id for pair in sets.pairs),
+                **{task: set_hash(one.id for one in asked) for task, asked in sets.tasks.items()},
                 "tokenizer": fingerprint(tokenizer),
                 "decoding": params.decoding.model_dump(),
-                "context_tokens": stage.value("model", "context_tokens"),
+                "context_tokens": context_tokens,
                 "stride_tokens": params.stride_tokens,
                 "ngram_order": params.ngram_order,
             },
-            "primary": {kind: PRIMARY[kind] for kind in ("documents", *pairs.scores)},
+            "primary": {kind: PRIMARY[kind] for kind in ("documents", *tasks)},
             "num_documents": len(sets.documents),
-            "num_pairs": {task: _count(scores) for task, scores in pairs.scores.items()},
+            "num_pairs": {task: len(asked) for task, asked in sets.tasks.items()},
             "documents": documents.scores,
-            "pairs": pairs.scores,
-            "slices": [*documents.slices, *pairs.slices],
-            "differences": [*documents.differences, *pairs.differences],
-            "examples": pairs.examples,
+            "pairs": {task: part.scores for task, part in tasks.items()},
+            "slices": _of_all(documents.slices, [part.slices for part in tasks.values()]),
+            "differences": _of_all(
+                documents.differences, [part.differences for part in tasks.values()]
+            ),
+            "examples": examples,
             **probed(
                 stage,
                 sets,
-                compared.pairs,
-                texts,
-                pairs.examples,
+                compared.documents,
+                {name: _said_by(name, answers) for name in (TRAINED, FINAL)},
+                examples,
                 params=params,
                 tokenizer=tokenizer,
             ),
         }
-        _write(stage, record, sets.pairs, answers, tracked)
+        _write(stage, record, sets, answers, tracked)
     return _summary(record)
 
 
-def _answers(
-    stage: Stage, sets: Sets, models: dict[str, Model], common: dict[str, Any]
-) -> dict[str, Answers]:
+def _answers(stage: Stage, sets: Sets, compared: Systems, common: dict[str, Any]) -> ByTask:
     folder = stage.input("clean")
-    answering = Answering(
-        sets.pairs,
-        labels=labels_of(read_records(folder, Pair, "train")),
-        max_source_tokens=stage.value("tokenize", "max_source_tokens"),
-        **common,
-    )
-    return {
-        "lead": answering.lead(),
-        "retrieval": answering.retrieved(read_records(folder, Pair, "train")),
-        **{name: answering.of_model(name, model) for name, model in models.items()},
+    labels = labels_of(read_records(folder, Pair, "train"))
+    retrieval = Retrieval(read_records(folder, Pair, "train"))
+    found: ByTask = {}
+    for task, exercises in sets.tasks.items():
+        answering = Answering(
+            exercises,
+            labels=labels,
+            max_source_tokens=stage.value("tokenize", "max_source_tokens"),
+            **common,
+        )
+        found[task] = {}
+        models = compared.writers if task == "write" else compared.answerers
+        if task != "write":
+            found[task] = {"lead": answering.lead(), "retrieval": answering.retrieved(retrieval)}
+        found[task] |= {name: answering.of_model(name, model) for name, model in models.items()}
+    return found
+
+
+def _scored(
+    stage: Stage,
+    comparison: Comparison,
+    sets: Sets,
+    answers: ByTask,
+    tokenizer: PreTrainedTokenizerFast,
+) -> dict[Task, TaskPart]:
+    said: dict[tuple[str, str], Sequence[str]] = {
+        (task, name): found.texts
+        for task, systems_ in answers.items()
+        for name, found in systems_.items()
     }
+    novelty = novelty_statistics(said, training_texts(stage))  # one pass over the text for all
+    found: dict[Task, TaskPart] = {}
+    for task, exercises in sets.tasks.items():
+        ids = encode_batch(tokenizer, [one.source for one in exercises])
+        found[task] = comparison.task(
+            exercises,
+            [len(row) for row in ids],
+            {name: answer.texts for name, answer in answers[task].items()},
+            {name: novelty[task, name] for name in answers[task]},
+        )
+    return found
 
 
-def _write(
-    stage: Stage, record: Record, pairs: list[Pair], answers: dict[str, Answers], tracked: StageRun
-) -> None:
-    around = surroundings(
-        stage,
-        [
-            {"system": name, "tokens": found.num_tokens, "seconds": found.seconds}
-            for name, found in answers.items()
-        ],
-    )
+def _said_by(system: str, answers: ByTask) -> list[str]:
+    return [text for systems_ in answers.values() for text in systems_[system].texts]
+
+
+def _write(stage: Stage, record: Record, sets: Sets, answers: ByTask, tracked: StageRun) -> None:
+    around = surroundings(stage, _generation(answers))
     metrics = _values(record)
     with stage.output_folder() as folder:
         write_json(folder / "metrics.json", metrics)
         write_json(folder / "scores.json", record)
         write_json(folder / "surroundings.json", around)
-        _write_predictions(folder / "predictions.jsonl", pairs, answers)
+        _write_predictions(folder / "predictions.jsonl", sets, answers)
         (folder / "report.md").write_text(report(record), encoding="utf-8")
         (folder / "report.html").write_text(page(record, around), encoding="utf-8")
     tracked.log(dict(_flat(metrics)), step=0)
@@ -114,13 +149,29 @@ def _write(
     tracked.made(stage.output)
 
 
-def _write_predictions(path: Path, pairs: list[Pair], answers: dict[str, Answers]) -> None:
+def _generation(answers: ByTask) -> list[GenerationCost]:
+    """What each system took, over all tasks."""
+    found: dict[str, GenerationCost] = {}
+    for systems_ in answers.values():
+        for name, answer in systems_.items():
+            cost = found.setdefault(name, {"system": name, "tokens": 0, "seconds": 0.0})
+            cost["tokens"] += answer.num_tokens
+            cost["seconds"] += answer.seconds
+    return list(found.values())
+
+
+def _write_predictions(path: Path, sets: Sets, answers: ByTask) -> None:
     with path.open("w", encoding="utf-8") as file:
-        for system, found in answers.items():
-            for pair, text in zip(pairs, found.texts, strict=True):
-                asked = {name: getattr(pair, name) for name in _PAIR_COLUMNS}
-                row = {"system": system, **asked, "prediction": text}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        for task, systems_ in answers.items():
+            for system, found in systems_.items():
+                for one, text in zip(sets.tasks[task], found.texts, strict=True):
+                    asked = {name: getattr(one, name) for name in _COLUMNS}
+                    row = {"system": system, **asked, "prediction": text}
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _of_all(first: list[T], others: list[list[T]]) -> list[T]:
+    return [*first, *(one for some in others for one in some)]
 
 
 def _values(record: Record) -> dict[str, Any]:
@@ -139,10 +190,6 @@ def _flat(metrics: dict[str, Any]) -> Iterator[tuple[str, float]]:
         for system, found in systems_.items():
             for name, value in found.items():
                 yield f"{kind}/{system}/{name}", value
-
-
-def _count(scores: Scored) -> int:
-    return next(iter(next(iter(scores.values())).values()))["count"]
 
 
 def _summary(record: Record) -> str:

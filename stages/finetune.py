@@ -1,17 +1,20 @@
 """Train the pretrained model on the pairs; the loss covers the target alone."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from stages import ngram
-from stages.pairs import pair_data
+from stages.pairs import has_pairs, pair_data
 from stages.stage import Stage, run
-from stages.training import train_and_save
+from stages.training import save_as_is, train_and_save
 from wordmill.models.folder import load_model, load_tokenizer, save_model
 from wordmill.models.lora import merged, save_adapters, with_adapters
 from wordmill.models.ngram_model import NgramModel
 from wordmill.params.model import ModelParams
 from wordmill.params.training import FinetuneParams
+
+log = logging.getLogger("stages")
 
 
 def main(stage: Stage) -> str:
@@ -23,6 +26,9 @@ def main(stage: Stage) -> str:
     if isinstance(model, NgramModel):
         return ngram.finetune(stage)
     tokenizer = load_tokenizer(pretrained)
+    if not has_pairs(stage, tokenizer):
+        log.warning("there is no pair to finetune on: the pretrained model goes on as it is")
+        return save_as_is(stage, model, tokenizer, logged={})
     data = pair_data(stage, tokenizer, params, model)
     if not params.lora.is_on:
         logged = params.model_dump()

@@ -11,11 +11,13 @@ from transformers import PreTrainedTokenizerFast
 from stages.stage import Stage
 from wordmill.data.records import Document, Pair, read_records
 from wordmill.errors import DataError
+from wordmill.evaluation.exercises import Exercise, drafts, of_pairs
 from wordmill.metrics.likelihood import HeldOut
 from wordmill.models.folder import Model, load_model
 from wordmill.models.ngram_model import NgramModel, TokenPairs
 from wordmill.models.vocabulary import vocabulary_of
 from wordmill.params.evaluate import EvaluateParams
+from wordmill.tasks import Task
 from wordmill.tokens.store import TokenFolder
 from wordmill.tokens.tokenizer import encode_batch, end_id, fingerprint
 
@@ -24,11 +26,11 @@ class Sets(NamedTuple):
     """What is held out for the test."""
 
     documents: list[Document]
-    pairs: list[Pair]
     ids: HeldOut
     """Of the documents."""
-    source_lengths: list[int]
-    """Tokens of each pair's source."""
+    tasks: dict[Task, list[Exercise]]
+    """What is asked, by task: the pairs, and documents to go on with."""
+    num_pairs: int
 
 
 class Systems(NamedTuple):
@@ -36,15 +38,17 @@ class Systems(NamedTuple):
 
     documents: dict[str, Model]
     """Scored on documents."""
-    pairs: dict[str, Model]
-    """Asked for answers."""
+    writers: dict[str, Model]
+    """Go on with documents."""
+    answerers: dict[str, Model]
+    """Answer the pairs."""
 
 
 def held_out(stage: Stage, params: EvaluateParams, tokenizer: PreTrainedTokenizerFast) -> Sets:
     """Read the test split: of each kind the records with the lowest ids.
 
     Raises:
-        DataError: nothing of a kind is held out.
+        DataError: no document is held out.
     """
     folder = stage.input("clean")
     documents = heapq.nsmallest(
@@ -53,16 +57,25 @@ def held_out(stage: Stage, params: EvaluateParams, tokenizer: PreTrainedTokenize
     pairs = heapq.nsmallest(
         params.max_pairs, read_records(folder, Pair, "test"), key=lambda p: p.id
     )
-    if not documents or not pairs:
+    if not documents:
         raise DataError(
-            f"{folder}: {len(documents)} documents and {len(pairs)} pairs are held out for the"
-            " test; both are needed: raise ingest.test_fraction or give more data"
+            f"{folder}: no document is held out for the test; raise ingest.test_fraction or give"
+            " more data"
         )
     texts = [document.text for document in documents]
     num_bytes = np.array([len(text.encode()) for text in texts], dtype=np.float64)
     ids = HeldOut(encode_batch(tokenizer, texts), num_bytes, end_id(tokenizer))
-    lengths = [len(found) for found in encode_batch(tokenizer, [pair.source for pair in pairs])]
-    return Sets(documents, pairs, ids, lengths)
+    exercises = of_pairs(pairs) + drafts(
+        documents,
+        tokenizer,
+        count=params.max_drafts,
+        source_tokens=stage.value("tokenize", "max_source_tokens"),
+        target_tokens=params.decoding.max_new_tokens,
+    )
+    tasks: dict[Task, list[Exercise]] = {}
+    for one in exercises:
+        tasks.setdefault(one.task, []).append(one)
+    return Sets(documents, ids, dict(sorted(tasks.items())), len(pairs))
 
 
 def systems(stage: Stage, params: EvaluateParams, tokenizer: PreTrainedTokenizerFast) -> Systems:
@@ -73,24 +86,24 @@ def systems(stage: Stage, params: EvaluateParams, tokenizer: PreTrainedTokenizer
     """
     tokens = TokenFolder(stage.input("tokenize"), tokenizer_fingerprint=fingerprint(tokenizer))
     documents = tokens.ids("documents.train")
-    pairs = TokenPairs(tokens.ids("pairs.train"), tokens.spans("pairs.train"))
+    spans = tokens.spans("pairs.train")
+    pairs = TokenPairs(tokens.ids("pairs.train"), spans) if len(spans) else None
     vocabulary, order = vocabulary_of(tokenizer), params.ngram_order
     is_remote_code_run = stage.value("model", "pretrained").is_remote_code_run
     trained = {
         name: load_model(stage.input(made_by) / "model", is_remote_code_run=is_remote_code_run)
         for name, made_by in (("pretrained", "pretrain"), ("finetuned", "finetune"))
     }
+    n_gram = NgramModel.train(documents, order=order, vocabulary=vocabulary)
+    of_pairs_too = NgramModel.train(documents, order=order, vocabulary=vocabulary, pairs=pairs)
     return Systems(
         documents={
             "unigram": NgramModel.train(documents, order=1, vocabulary=vocabulary),
-            "n-gram": NgramModel.train(documents, order=order, vocabulary=vocabulary),
+            "n-gram": n_gram,
             **trained,
         },
-        pairs={
-            "n-gram": NgramModel.train(documents, order=order, vocabulary=vocabulary, pairs=pairs),
-            **_baselines(stage),
-            **trained,
-        },
+        writers={"n-gram": n_gram, **trained},
+        answerers={"n-gram": of_pairs_too, **_baselines(stage), **trained},
     )
 
 

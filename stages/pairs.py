@@ -19,6 +19,12 @@ from wordmill.tokens.tokenizer import fingerprint, pad_id
 from wordmill.training.fit import Data
 
 
+def has_pairs(stage: Stage, tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether there is anything to finetune on; documents alone make a model that drafts."""
+    tokens = TokenFolder(stage.input("tokenize"), tokenizer_fingerprint=fingerprint(tokenizer))
+    return any(len(tokens.spans(f"pairs.{split}")) for split in ("train", "validation"))
+
+
 def pair_data(
     stage: Stage,
     tokenizer: PreTrainedTokenizerFast,

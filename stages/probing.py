@@ -56,7 +56,7 @@ def probed(
         stage: the stage that runs.
         sets: what is held out.
         models: by the name of their system.
-        texts: what each system answered to the pairs.
+        texts: whatever each of them answered.
         examples: those that the reader is shown.
         params: the `evaluate` section.
         tokenizer: of both models.

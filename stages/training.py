@@ -11,7 +11,7 @@ from stages.slurm import requeued
 from stages.stage import Stage, is_first
 from stages.tracking import stage_run
 from wordmill.files import write_json
-from wordmill.models.folder import save_model
+from wordmill.models.folder import Model, save_model
 from wordmill.params.compute import ComputeParams
 from wordmill.params.training import TrainingParams
 from wordmill.tokens.batches import Batches
@@ -70,19 +70,19 @@ def train_and_save(
 
 def save_as_is(
     stage: Stage,
-    model: PreTrainedModel,
+    model: Model,
     tokenizer: PreTrainedTokenizerFast,
     *,
     logged: dict[str, Any],
 ) -> str:
-    """Write a checkpoint's weights as the stage's output; its curves have no point."""
+    """Write a model as the stage's output as it was given; its curves have no point."""
     with stage_run(stage, logged) as tracker:
         if is_first():
             with stage.output_folder() as folder:
                 save_model(folder / "model", model, tokenizer)
                 Curves().write(folder)
             tracker.made(stage.output)
-    return f"{model.num_parameters():,} parameters, the checkpoint's own"
+    return f"{model.num_parameters():,} parameters, as they were"
 
 
 def records_of(tokens: TokenFolder, name: str, batches: Batches) -> Callable[[int], list[str]]:

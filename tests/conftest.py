@@ -100,6 +100,7 @@ SMALL_PARAMS = {
     "evaluate": {
         "max_documents": 100,
         "max_pairs": 12,
+        "max_drafts": 4,
         "batch_size": 8,
         "stride_tokens": 32,
         "ngram_order": 3,

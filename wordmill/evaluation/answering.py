@@ -1,4 +1,4 @@
-"""What every system answers to the held-out pairs, and how long it took.
+"""What every system answers, and how long it took.
 
 A pair of `classify` is not answered in free words: each of its labels is scored, and the
 likeliest is the answer. Its labels are those that training pairs with the same ask have.
@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from wordmill.generation.engine import Engine
 from wordmill.models.lead import first_sentence
-from wordmill.models.retrieval import Retrieval
 from wordmill.progress import Progress, Show
 from wordmill.tokens.prompts import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from transformers import PreTrainedTokenizerFast
 
     from wordmill.data.records import Pair
+    from wordmill.evaluation.exercises import Exercise
     from wordmill.models.folder import Model
+    from wordmill.models.retrieval import Retrieval
     from wordmill.params.evaluate import EvaluateParams
 
 _MAX_LABELS = 200
@@ -33,7 +34,7 @@ Labels = dict[str, list[str]]
 
 
 class Answers(NamedTuple):
-    """Of one system, in the order of the pairs."""
+    """Of one system, in the order of the exercises."""
 
     texts: list[str]
     num_tokens: int
@@ -42,9 +43,11 @@ class Answers(NamedTuple):
 
 
 class Answering:
-    """Asks systems for answers to the same pairs.
+    """Asks systems the same exercises.
 
     Args:
+        exercises: of one task.
+        labels: of `classify`.
         tokenizer: of all models.
         params: the `evaluate` section.
         max_source_tokens: where a source is cut, as in training.
@@ -54,7 +57,7 @@ class Answering:
 
     def __init__(
         self,
-        pairs: list[Pair],
+        exercises: Sequence[Exercise],
         *,
         labels: Labels,
         tokenizer: PreTrainedTokenizerFast,
@@ -63,9 +66,9 @@ class Answering:
         show: Show,
         every_seconds: float,
     ) -> None:
-        self._requests = [Request(pair.task, pair.source, pair.ask) for pair in pairs]
+        self._requests = [Request(one.task, one.source, one.ask) for one in exercises]
         self._labels = [
-            labels.get(pair.ask, []) if pair.task == "classify" else [] for pair in pairs
+            labels.get(one.ask, []) if one.task == "classify" else [] for one in exercises
         ]
         self._tokenizer, self._params = tokenizer, params
         self._max_source_tokens = max_source_tokens
@@ -75,9 +78,9 @@ class Answering:
         """The first sentence of each source."""
         return self._looked_up(lambda: [first_sentence(r.source) for r in self._requests])
 
-    def retrieved(self, training_pairs: Iterable[Pair]) -> Answers:
+    def retrieved(self, retrieval: Retrieval) -> Answers:
         """The target of the most similar training pair."""
-        return self._looked_up(lambda: Retrieval(training_pairs).answers(self._requests))
+        return self._looked_up(lambda: retrieval.answers(self._requests))
 
     def of_model(self, name: str, model: Model) -> Answers:
         """What a model writes, or of a `classify` pair the label it finds the likeliest."""
@@ -92,7 +95,7 @@ class Answering:
         choosing = [row for row, labels in enumerate(self._labels) if labels]
         writing = [row for row, labels in enumerate(self._labels) if not labels]
         begun = time.perf_counter()
-        with self._progress(f"{name}: answers") as progress:
+        with self._progress(name) as progress:
             found = engine.generate([self._requests[row] for row in writing], progress=progress)
             num_tokens = sum(answer.num_tokens for (answer,) in found)
             for row, (answer,) in zip(writing, found, strict=True):
@@ -111,9 +114,9 @@ class Answering:
         begun = time.perf_counter()
         return Answers(answers(), 0, time.perf_counter() - begun)
 
-    def _progress(self, what: str) -> Progress:
+    def _progress(self, system: str) -> Progress:
         return Progress(
-            what,
+            f"{system}: {self._requests[0].task}",
             show=self._show,
             total=len(self._requests),
             unit="answer",

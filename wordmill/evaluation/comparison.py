@@ -1,6 +1,6 @@
-"""Every system on the same held-out documents and pairs, as one record.
+"""Every system on the same held-out records, as parts of one record.
 
-Documents are scored by likelihood, pairs by what each system answers. All systems score the same
+Documents are scored by likelihood, tasks by what each system answers. All systems score the same
 events and answer the same requests.
 """
 
@@ -16,7 +16,6 @@ from wordmill.evaluation.board import Board, Measured
 from wordmill.evaluation.examples import chosen
 from wordmill.evaluation.slices import parts
 from wordmill.metrics.likelihood import HeldOut, model_nll, ngram_nll
-from wordmill.metrics.novelty import novelty_statistics
 from wordmill.metrics.pairs import PRIMARY, example_values, pair_statistics
 from wordmill.metrics.perplexity import count_words, document_statistics
 from wordmill.models.ngram_model import NgramModel
@@ -26,17 +25,17 @@ from wordmill.tokens.tokenizer import fingerprint
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from wordmill.data.records import Document, Pair
-    from wordmill.metrics.score import Floats
+    from wordmill.data.records import Document
+    from wordmill.evaluation.exercises import Exercise
+    from wordmill.metrics.score import Floats, Statistics
     from wordmill.models.folder import Model
     from wordmill.params.evaluate import EvaluateParams
     from wordmill.report.record import Difference, Example, Scored, Slice
-    from wordmill.tasks import PairTask
 
 TRAINED = "pretrained"
 """The system that documents are told about."""
 FINAL = "finetuned"
-"""The system that pairs are told about, and that is registered."""
+"""The system that tasks are told about, and that is registered."""
 
 
 class DocumentPart(NamedTuple):
@@ -47,10 +46,10 @@ class DocumentPart(NamedTuple):
     differences: list[Difference]
 
 
-class PairPart(NamedTuple):
-    """What is known of the systems on the pairs of all tasks."""
+class TaskPart(NamedTuple):
+    """What is known of the systems on one task."""
 
-    scores: dict[str, Scored]
+    scores: Scored
     slices: list[Slice]
     differences: list[Difference]
     examples: list[Example]
@@ -115,44 +114,39 @@ class Comparison:
             board.differences(told),
         )
 
-    def pairs(
+    def task(
         self,
-        pairs: Sequence[Pair],
+        exercises: Sequence[Exercise],
         source_lengths: Sequence[int],
-        predictions: dict[str, Sequence[str]],
-        training: Iterable[str],
-    ) -> PairPart:
-        """The metrics of each task, for each system that answers.
+        answers: dict[str, list[str]],
+        novelty: dict[str, Statistics],
+    ) -> TaskPart:
+        """The metrics of one task, for each system that answers.
 
         Args:
-            pairs: held out from training.
+            exercises: of the task.
             source_lengths: tokens of each source.
-            predictions: what each system answered, in the order of the pairs.
-            training: the texts learnt from; what stands there is not new.
+            answers: of each system, in the order of the exercises.
+            novelty: statistics of each system.
         """
-        found = PairPart({}, [], [], [])
-        novelty = novelty_statistics(predictions, training)
-        tasks: list[PairTask] = sorted({pair.task for pair in pairs})
-        for task in tasks:
-            rows = [row for row, pair in enumerate(pairs) if pair.task == task]
-            of_task = [pairs[row] for row in rows]
-            texts = {name: [every[row] for row in rows] for name, every in predictions.items()}
-            wanted = [pair.target for pair in of_task]
-            languages = [pair.language for pair in of_task]
-            systems: dict[str, Measured] = {
-                name: pair_statistics(task, answers, wanted, languages=languages)
-                for name, answers in texts.items()
-            }
-            values = example_values(task, systems[FINAL])
-            if task != "classify":  # a label is never new
-                for name, measured in systems.items():
-                    measured["novelty"] = novelty[name].only(np.array(rows))
-            board = Board(task, primary=PRIMARY[task], systems=systems, **self._resampling)
-            found.scores[task] = board.scores()
-            found.slices.extend(board.slices(parts(of_task, [source_lengths[row] for row in rows])))
-            found.differences.extend(board.differences(FINAL))
-            found.examples.extend(_examples(of_task, texts, values))
-        return found
+        task = exercises[0].task
+        wanted = [one.target for one in exercises]
+        languages = [one.language for one in exercises]
+        systems: dict[str, Measured] = {
+            name: pair_statistics(task, texts, wanted, languages=languages)
+            for name, texts in answers.items()
+        }
+        values = example_values(task, systems[FINAL])
+        if task != "classify":  # a label is never new
+            for name, measured in systems.items():
+                measured["novelty"] = novelty[name]
+        board = Board(task, primary=PRIMARY[task], systems=systems, **self._resampling)
+        return TaskPart(
+            board.scores(),
+            board.slices(parts(exercises, source_lengths)),
+            board.differences(FINAL),
+            _examples(exercises, answers, values),
+        )
 
     def _nll(self, name: str, model: Model, held_out: HeldOut) -> Floats:
         if isinstance(model, NgramModel):
@@ -176,18 +170,20 @@ def set_hash(ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:16]
 
 
-def _examples(pairs: list[Pair], texts: dict[str, list[str]], values: Floats) -> list[Example]:
+def _examples(
+    exercises: Sequence[Exercise], answers: dict[str, list[str]], values: Floats
+) -> list[Example]:
     return [
         {
-            "id": pairs[row].id,
-            "task": pairs[row].task,
-            "source": pairs[row].source,
-            "ask": pairs[row].ask,
-            "target": pairs[row].target,
-            "language": pairs[row].language,
+            "id": exercises[row].id,
+            "task": exercises[row].task,
+            "source": exercises[row].source,
+            "ask": exercises[row].ask,
+            "target": exercises[row].target,
+            "language": exercises[row].language,
             "why": why,
             "value": float(values[row]),
-            "predictions": {name: answers[row] for name, answers in texts.items()},
+            "predictions": {name: texts[row] for name, texts in answers.items()},
         }
         for row, why in chosen(values)
     ]

@@ -10,7 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from wordmill.data.records import Document, Pair
+    from wordmill.data.records import Document
+    from wordmill.evaluation.exercises import Exercise
 
 _NUM_LENGTHS = 3
 _MAX_PARTS = 12
@@ -28,12 +29,14 @@ class Part(NamedTuple):
     rows: NDArray[np.int64]
 
 
-def parts(examples: Sequence[Document] | Sequence[Pair], lengths: Sequence[int]) -> Iterator[Part]:
+def parts(
+    examples: Sequence[Document] | Sequence[Exercise], lengths: Sequence[int]
+) -> Iterator[Part]:
     """Yield the parts that are worth a score: more than one of a kind, none of them tiny.
 
     Args:
-        examples: documents or pairs.
-        lengths: tokens of each document, or of each pair's source.
+        examples: documents or exercises.
+        lengths: tokens of each document, or of each exercise's source.
     """
     yield from _named("language", [example.language or "unknown" for example in examples])
     yield from _by_length(np.asarray(lengths, dtype=np.int64))

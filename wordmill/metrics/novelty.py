@@ -5,6 +5,7 @@ by once. Memory is 17 bytes a generated n-gram and a batch of training text, wha
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from wordmill.cleaning.character_table import Hashes
 from wordmill.cleaning.characters import Bools, Counts, ngrams
 from wordmill.metrics.diversity import words_of
 from wordmill.metrics.score import Floats, Statistics
+
+K = TypeVar("K")
 
 _SIZE = 8
 _BATCH_CHARACTERS = 1 << 20
@@ -21,8 +24,8 @@ _TABLE_SHIFT = np.uint64(64 - _TABLE_BITS)
 
 
 def novelty_statistics(
-    predictions: dict[str, Sequence[str]], training: Iterable[str]
-) -> dict[str, Statistics]:
+    predictions: dict[K, Sequence[str]], training: Iterable[str]
+) -> dict[K, Statistics]:
     """Novelty of each system's answers, 0 to 1, higher is more of the system's own.
 
     1 - generated 8-grams that stand in the training text / all generated 8-grams, over the set.
@@ -32,13 +35,13 @@ def novelty_statistics(
     (https://arxiv.org/abs/2111.09509).
 
     Args:
-        predictions: what each system wrote, by its name.
+        predictions: what each system wrote, by whatever names it.
         training: the texts learnt from; read once.
     """
     runs = {system: _runs(texts) for system, texts in predictions.items()}
     generated = np.unique(np.concatenate([np.empty(0, np.uint64), *(r[1] for r in runs.values())]))
     known = generated[_stand_in(generated, training)]
-    found: dict[str, Statistics] = {}
+    found: dict[K, Statistics] = {}
     for system, (text_of, hashes) in runs.items():
         num_texts = len(predictions[system])
         copied = np.bincount(text_of[np.isin(hashes, known)], minlength=num_texts)

@@ -14,10 +14,11 @@ from wordmill.metrics.answers import answer_statistics
 from wordmill.metrics.classification import label_statistics
 from wordmill.metrics.diversity import diversity_statistics
 from wordmill.metrics.score import Floats, Statistics
-from wordmill.tasks import PairTask
+from wordmill.tasks import Task
 
 PRIMARY: dict[str, str] = {
     "documents": "bits_per_byte",
+    "write": "chrf",
     "summarize": "rougeL",
     "translate": "bleu",
     "answer": "f1",
@@ -34,7 +35,7 @@ _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 
 
 def pair_statistics(
-    task: PairTask,
+    task: Task,
     predictions: Sequence[str],
     references: Sequence[str],
     *,
@@ -44,7 +45,8 @@ def pair_statistics(
     """Every score of a system's answers to a task, the primary one first.
 
     `classify` has accuracy and macro scores; other tasks BLEU, chrF++, ROUGE and what the
-    answers are like, `answer` exact match and F1 too. An empty set has statistics of no rows.
+    answers are like, `answer` exact match and F1 too, `write` chrF++ alone beside the latter. An
+    empty set has statistics of no rows.
 
     Args:
         task: of all the pairs.
@@ -74,7 +76,7 @@ def pair_statistics(
     return {primary: found[primary]} | found
 
 
-def example_values(task: PairTask, statistics: dict[str, Statistics]) -> Floats:
+def example_values(task: Task, statistics: dict[str, Statistics]) -> Floats:
     """What the examples of a task are sorted by, higher is better, shape (N,).
 
     The primary score of each alone; chrF++ for `translate` and accuracy for `classify`, whose
@@ -108,7 +110,7 @@ def _is_chinese(references: Sequence[str], languages: Sequence[str] | None) -> B
 
 
 def _by_kind(
-    task: PairTask, predictions: Sequence[str], references: Sequence[str], is_chinese: Bools
+    task: Task, predictions: Sequence[str], references: Sequence[str], is_chinese: Bools
 ) -> dict[str, Statistics]:
     """Statistics of texts that are Chinese or not, each in its own way, rows in their order."""
     kinds = np.unique(is_chinese)
@@ -134,9 +136,11 @@ def _joined(halves: Sequence[Statistics], places: NDArray[np.int64]) -> Statisti
 
 
 def _text_statistics(
-    task: PairTask, predictions: Sequence[str], references: Sequence[str], *, is_chinese: bool
+    task: Task, predictions: Sequence[str], references: Sequence[str], *, is_chinese: bool
 ) -> dict[str, Statistics]:
     texts = {"predictions": list(predictions), "references": list(references)}
+    if task == "write":
+        return reported("chrf", **texts) | diversity_statistics(predictions, references)
     found = reported("bleu", **texts, is_chinese=is_chinese)
     found |= reported("chrf", **texts)
     found |= reported("rouge", **texts, is_chinese=is_chinese)

@@ -34,6 +34,8 @@ class EvaluateParams(Section):
     """Held-out documents to score at most: those with the lowest ids, a random but fixed set."""
     max_pairs: Count
     """Held-out pairs to answer at most, chosen likewise."""
+    max_drafts: Annotated[int, Field(ge=0)]
+    """Held-out documents whose beginnings are given to be gone on with; 0 is off."""
     batch_size: Count
     """Prompts decoded at once."""
     stride_tokens: Count
