@@ -160,8 +160,7 @@ def looped(stepper: Stepper | None, model: Any, prompts: Ids, new_tokens: int) -
     said = [Said() for _ in prompts]
     asked = Asked(prompts, prompts, None, new_tokens, NO_END)
     choice = Choice(decoding, end_id=NO_END)
-    for _ in decode(stepper, choice, asked, said=said, is_stopped=lambda ids: False):
-        pass
+    list(decode(stepper, choice, asked, said=said, is_stopped=lambda ids: False))
     return [one.ids for one in said]
 
 

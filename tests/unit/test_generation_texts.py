@@ -56,13 +56,6 @@ def answers(model, tokenizer, **settings):
     return engine(model, tokenizer, **settings).answer(REQUESTS, progress=Progress("test"))
 
 
-def whole_texts(model, tokenizer, **settings):
-    """The answers before space is taken from around them."""
-    made = engine(model, tokenizer, **settings)
-    found = made.generate(REQUESTS, progress=Progress("test"))
-    return [one.text for (one,) in found]
-
-
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
 def test_an_answer_ends_before_the_first_stop_sequence(model, tokenizer, temperature):
     whole = answers(model, tokenizer, temperature=temperature)

@@ -171,7 +171,10 @@ class Engine:
         said, shown = [Said()], ""
         is_stopped = self._texts.is_stopped
         asked = self._asked(items)
-        for _ in decode(stepper, self._choice, asked, said=said, is_stopped=is_stopped):
+        pauses = decode(
+            stepper, self._choice, asked, said=said, is_stopped=is_stopped, is_paused=True
+        )
+        for _ in pauses:
             settled = self._texts.settled(said[0].ids)
             if len(settled) > len(shown):
                 yield settled[len(shown) :]
@@ -216,8 +219,7 @@ class Engine:
         asked = self._asked(items)
         if stepper is not None and not is_searched:
             said = [Said() for _ in items]
-            for _ in decode(stepper, self._choice, asked, said=said, is_stopped=is_stopped):
-                pass
+            list(decode(stepper, self._choice, asked, said=said, is_stopped=is_stopped))
             return [[one] for one in said]
         assert not isinstance(self._model, NgramModel)  # it has a stepper
         return generated(

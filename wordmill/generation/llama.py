@@ -34,6 +34,17 @@ class _Layer(NamedTuple):
     down: Tensor
 
 
+class _Cache(NamedTuple):
+    """Keys and values of a layer, and how a step looks at them."""
+
+    room: Tensor
+    """(2, B, G, P, K)."""
+    keys: Tensor
+    """(B * G, K, P)."""
+    values: Tensor
+    """(B * G, P, K)."""
+
+
 class LlamaStepper:
     """Goes on with a batch of texts, a token a step.
 
@@ -56,7 +67,6 @@ class LlamaStepper:
         self._eps = torch.full((1, 1), config.rms_norm_eps, device=self.device)
         is_value = torch.arange(heads + 2 * self._num_kv_heads) >= heads + self._num_kv_heads
         self._is_value = is_value[:, None].to(self.device)  # (H + 2 G, 1)
-        self._no_angle = (torch.ones(1, device=self.device), torch.zeros(1, device=self.device))
 
     @property
     def device(self) -> torch.device:
@@ -69,7 +79,7 @@ class LlamaStepper:
         num_rows, longest = padded.ids.shape
         size = longest + max_new_tokens  # P
         shape = (2, num_rows, self._num_kv_heads, size, self._head_size)
-        self._cache = [torch.zeros(shape, device=self.device) for _ in self._layers]
+        self._cache = [_viewed(torch.zeros(shape, device=self.device)) for _ in self._layers]
         self._length = longest
         self._positions = padded.positions[:, -1]
         self._set_angles(size)
@@ -79,12 +89,9 @@ class LlamaStepper:
         """Take a token of each row, (B,); logits of what follows, (B, V)."""
         self._positions = self._positions + 1
         self._length += 1
-        angles = F.embedding(self._positions, self._angles)[:, None]  # (B, 1, 2 K)
-        cosine, sine = (
-            torch.where(self._is_value, none, part)  # (B, H + 2 G, K)
-            for none, part in zip(self._no_angle, angles.split(self._head_size, -1), strict=True)
-        )
-        hidden = self._model.model.embed_tokens(tokens)  # (B, D)
+        angles = F.embedding(self._positions, self._step_angles)  # (B, 2 (H + 2 G) K)
+        cosine, sine = angles.view(len(tokens), 2, -1, self._head_size).unbind(1)
+        hidden = F.embedding(tokens, self._model.model.embed_tokens.weight)  # (B, D)
         for layer, cache in zip(self._layers, self._cache, strict=True):
             mixed = torch.mm(self._normed(hidden), layer.query_key_value)
             mixed = mixed.view(len(tokens), -1, self._head_size)  # (B, H + 2 G, K)
@@ -96,7 +103,7 @@ class LlamaStepper:
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows, (B',), in this order."""
         self._positions = self._positions[rows]
-        self._cache = [cache[:, rows] for cache in self._cache]
+        self._cache = [_viewed(cache.room.index_select(1, rows)) for cache in self._cache]
         if self._mask is not None:
             by_row = self._mask.unflatten(0, (-1, self._num_kv_heads))
             self._mask = by_row[rows].flatten(0, 1)
@@ -109,6 +116,10 @@ class LlamaStepper:
         # With halves swapped by one roll, the minus of a rotation is in the table.
         turned = torch.cat([-sine[0, :, :half], sine[0, :, half:]], dim=-1)
         self._angles = torch.cat([cosine[0], turned], dim=-1)  # (P, 2 K)
+        # For a step by head, and none for values: all heads are turned, and stored, at once.
+        angles = self._angles.view(size, 2, 1, -1)
+        none = torch.tensor([1.0, 0.0], device=self.device).view(2, 1, 1)
+        self._step_angles = torch.where(self._is_value, none, angles).flatten(1)
 
     def _masks(self, padded: Padded, size: int) -> Tensor | None:
         """What is added to the scores of the prompts, and in `_mask` to those of each step."""
@@ -139,7 +150,7 @@ class LlamaStepper:
         return self._normed(last) @ self._head
 
     def _attended(
-        self, mixed: Tensor, cache: Tensor, angles: Tensor, mask: Tensor | None
+        self, mixed: Tensor, cache: _Cache, angles: Tensor, mask: Tensor | None
     ) -> Tensor:
         """Attention of the prompts, (B * T, H * K), of (B, H + 2 G, T, K)."""
         groups, size = self._num_kv_heads, self._head_size
@@ -148,8 +159,8 @@ class LlamaStepper:
         turned = (plain * cosine).addcmul_(plain.roll(size // 2, -1), sine)
         queries, keys = turned.split([self._num_heads, groups], dim=1)
         num_places = mixed.shape[2]
-        cache[0, :, :, :num_places] = keys
-        cache[1, :, :, :num_places] = values
+        cache.room[0, :, :, :num_places] = keys
+        cache.room[1, :, :, :num_places] = values
         found = F.scaled_dot_product_attention(
             queries,
             keys.repeat_interleave(self._num_heads // groups, dim=1),
@@ -160,7 +171,7 @@ class LlamaStepper:
         )
         return found.transpose(1, 2).reshape(-1, self._num_heads * size)
 
-    def _looked_up(self, turned: Tensor, cache: Tensor) -> Tensor:
+    def _looked_up(self, turned: Tensor, cache: _Cache) -> Tensor:
         """Attention of one place, (B, H * K), of (B, H + 2 G, K).
 
         For one place plain products are twice as fast on a CPU as `scaled_dot_product_attention`.
@@ -168,15 +179,14 @@ class LlamaStepper:
         groups, size = self._num_kv_heads, self._head_size
         queries, new = turned.split([self._num_heads, 2 * groups], dim=1)
         written = new.view(len(turned), 2, groups, size).transpose(0, 1)
-        cache.select(3, self._length - 1).copy_(written)
-        seen = cache.view(2, -1, cache.shape[3], size).narrow(2, 0, self._length)
-        keys, values = seen.unbind(0)  # (B * G, t, K) each
+        cache.room.select(3, self._length - 1).copy_(written)
+        keys = cache.keys.narrow(2, 0, self._length)  # (B * G, K, t)
+        values = cache.values.narrow(1, 0, self._length)  # (B * G, t, K)
         shared = queries.reshape(len(keys), -1, size)  # (B * G, H / G, K)
         if self._mask is None:
-            scores = torch.bmm(shared, keys.transpose(1, 2))
+            scores = torch.bmm(shared, keys)
         else:
-            mask = self._mask.narrow(2, 0, self._length)
-            scores = torch.baddbmm(mask, shared, keys.transpose(1, 2))
+            scores = torch.baddbmm(self._mask.narrow(2, 0, self._length), shared, keys)
         return torch.bmm(scores.softmax(dim=-1), values).view(len(turned), -1)
 
     def _fed_forward(self, hidden: Tensor, layer: _Layer) -> Tensor:
@@ -188,6 +198,11 @@ class LlamaStepper:
         length = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True)  # (B, 1)
         scale = torch.addcmul(self._eps, length, length, value=1 / hidden.shape[-1])
         return hidden * scale.rsqrt_()
+
+
+def _viewed(room: Tensor) -> _Cache:
+    keys, values = room.view(2, -1, *room.shape[3:]).unbind(0)  # (B * G, P, K) each
+    return _Cache(room, keys.transpose(1, 2), values)
 
 
 def is_plain_llama(model: PreTrainedModel) -> bool:

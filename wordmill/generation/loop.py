@@ -64,9 +64,15 @@ class _Rows:
 
 @torch.inference_mode()
 def decode(
-    stepper: Stepper, choice: Choice, asked: Asked, *, said: list[Said], is_stopped: IsStopped
+    stepper: Stepper,
+    choice: Choice,
+    asked: Asked,
+    *,
+    said: list[Said],
+    is_stopped: IsStopped,
+    is_paused: bool = False,
 ) -> Iterator[None]:
-    """Decode a batch; pauses after each look at the tokens.
+    """Decode a batch.
 
     Args:
         stepper: of the model.
@@ -74,6 +80,10 @@ def decode(
         asked: the prompts.
         said: an empty answer for each prompt, which grows.
         is_stopped: looks for stop sequences.
+        is_paused: whether to yield after each look at the tokens; each pause costs some 20 µs.
+
+    Yields:
+        None, after each look where it pauses, else never.
     """
     rows = _Rows(asked, has_texts=bool(choice.adjusting), device=stepper.device)
     logits = _begun(stepper, asked)
@@ -84,10 +94,12 @@ def decode(
         unseen.append(tokens)
         is_last = step + 1 == asked.max_new_tokens
         if len(unseen) == steps_a_look or is_last:
-            for number, new in zip(rows.numbers, torch.stack(unseen, 1).tolist(), strict=True):
+            seen = tokens[:, None] if len(unseen) == 1 else torch.stack(unseen, dim=1)
+            for number, new in zip(rows.numbers, seen.tolist(), strict=True):
                 said[number].take(new, end_id=asked.end_id, is_stopped=is_stopped)
             unseen = []
-            yield
+            if is_paused:
+                yield
             live = [row for row, number in enumerate(rows.numbers) if not said[number].is_ended]
             if is_last or not live:
                 return
