@@ -11,10 +11,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from stages.pairs import has_pairs
 from stages.stage import Stage
 from stages.tracking import stage_run
-from stages.training import save_as_is
 from wordmill.errors import DataError
 from wordmill.files import write_json
 from wordmill.models.folder import load_model, load_tokenizer, save_model
