@@ -9,11 +9,9 @@ import torch
 from conftest import SMALL_PARAMS, decoding_params, small_texts, small_tokenizer, write_params
 from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
-from wordmill.metrics.evaluation import Comparison
 
 import stages.ngram
 from stages.stage import Stage
-from wordmill.data.records import Document, Pair
 from wordmill.errors import DataError
 from wordmill.generation.answers import Said
 from wordmill.generation.choosing import Choice
@@ -25,7 +23,6 @@ from wordmill.models.folder import load_model, load_tokenizer, save_model, weigh
 from wordmill.models.ngram import KneserNey
 from wordmill.models.ngram_model import NgramModel, TokenPairs, pairs_text
 from wordmill.models.vocabulary import Vocabulary, vocabulary_of
-from wordmill.params.evaluate import EvaluateParams
 from wordmill.progress import Progress
 from wordmill.tokens.encoding import PlainEncoder
 from wordmill.tokens.prompts import Prompts, Request
@@ -279,52 +276,6 @@ def test_an_engine_from_a_folder_answers(tokenizer, tmp_path):
     ids = ngram_answers(model, prompts, DECODING)
     assert answers == [text.strip() for text in tokenizer.batch_decode(ids)]
     assert all(answers)
-
-
-def test_a_comparison_scores_it_as_the_baseline_of_its_order(tokenizer):
-    texts = small_texts(150, seed=1)
-    model = trained_on(texts, tokenizer)
-    documents = [
-        Document(id=text, text=text, origin="", language="en", weight=1.0, metadata="{}")
-        for text in small_texts(5, seed=2)
-    ]
-    pairs = [
-        Pair(
-            id=text,
-            task="summarize",
-            source=text,
-            ask="",
-            target=text[:9],
-            origin="",
-            language="en",
-            weight=1.0,
-            metadata="{}",
-        )
-        for text in small_texts(3, seed=3)
-    ]
-    comparison = Comparison(
-        models={"finetuned": model},
-        tokenizer=tokenizer,
-        training_ids=running_text(encode_batch(tokenizer, texts), end_id=end_id(tokenizer)),
-        documents=documents,
-        pairs=pairs,
-        params=EvaluateParams(
-            max_pairs=3,
-            batch_size=2,
-            stride_tokens=8,
-            ngram_order=3,
-            bootstrap_samples=100,
-            decoding=DECODING,
-        ),
-        context_tokens=64,
-        max_source_tokens=32,
-        seed=1,
-        show=print,
-        every_seconds=100,
-    )
-    scores = comparison.document_scores()
-    assert scores["finetuned"] == scores["n-gram"]
-    assert len(comparison.predictions()["finetuned"]) == 3
 
 
 def test_its_folder_is_loaded_without_a_word(model, tokenizer, tmp_path, capfd):
