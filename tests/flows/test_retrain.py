@@ -48,7 +48,7 @@ def test_the_runs_are_tracked_with_where_they_come_from(project, first_run):
     for stage in ("pretrain", "finetune", "evaluate"):
         assert runs[stage]["tags"]["mlflow.parentRunId"] == parent["id"]
         assert parent["tags"][f"made.{stage}"] == runs[stage]["id"]
-    assert "pairs/finetuned/rougeL" in runs["evaluate"]["metrics"]
+    assert "summarize/finetuned/rougeL" in runs["evaluate"]["metrics"]
 
 
 @pytest.mark.slow
@@ -59,9 +59,11 @@ def test_the_champion_answers_as_the_stage_did(project, first_run):
     done = run_in(project, *command)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == rows[0]["prediction"]
-    engine = project / "wordmill/generation/engine.py"
+    engine = project / "wordmill/generation/answers.py"
     code = engine.read_text()
-    engine.write_text(code.replace("text.strip()", "'newer code'"))  # a version has its own
+    newer = code.replace(".strip()", ".upper()")
+    assert newer != code
+    engine.write_text(newer)  # a version has its own
     assert run_in(project, *command).stdout == done.stdout
     engine.write_text(code)
     done = run_in(project, *command, "--model", "nobody")

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from stages.inputs import dvc_hash
 
-STAGES = ["ingest", "clean", "tokenize", "pretrain", "finetune", "evaluate"]
+STAGES = ["ingest", "clean", "tokenize", "pretrain", "finetune", "baselines", "evaluate"]
 DAG = YAML(typ="safe").load(ROOT / "dvc.yaml")
 
 
@@ -66,15 +66,28 @@ def test_the_outputs_are_there_and_say_what_they_are(project):
     data = project / "data"
     metrics = json.loads((data / "evaluate/metrics.json").read_text())
     assert set(metrics["documents"]) == {"unigram", "n-gram", "pretrained", "finetuned"}
-    assert set(metrics["pairs"]) == {"lead", "pretrained", "finetuned"}
-    documents, pairs = metrics["documents"], metrics["pairs"]
+    assert set(metrics["summarize"]) == {
+        *("lead", "retrieval", "n-gram", "lstm", "pretrained", "finetuned")
+    }
+    assert set(metrics["write"]) == {"n-gram", "pretrained", "finetuned"}
+    documents, pairs = metrics["documents"], metrics["summarize"]
     assert documents["pretrained"]["perplexity"] < documents["unigram"]["perplexity"]
     assert pairs["finetuned"]["rougeL"] > pairs["pretrained"]["rougeL"]
-    lines = (data / "evaluate/predictions.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    assert len(rows) == 3 * SMALL_PARAMS["evaluate"]["max_pairs"]
+    with (data / "evaluate/predictions.jsonl").open() as lines:
+        rows = [json.loads(line) for line in lines]
+    asked = SMALL_PARAMS["evaluate"]
+    assert len(rows) == 6 * asked["max_pairs"] + 3 * asked["max_drafts"]
     assert set(rows[0]) == {"system", "id", "task", "source", "ask", "target", "prediction"}
     assert "# Evaluation" in (data / "evaluate/report.md").read_text()
+    assert "<html" in (data / "evaluate/report.html").read_text()
+    record = json.loads((data / "evaluate/scores.json").read_text())
+    assert record["surprises"]
+    assert record["attentions"]
+    assert {one["system"] for one in record["memorization"]} == {"pretrained", "finetuned"}
+    assert {one["language"] for one in record["bias"]} == {"en"}
+    around = json.loads((data / "evaluate/surroundings.json").read_text())
+    assert [cost["stage"] for cost in around["training"]] == ["pretrain", "finetune", "baselines"]
+    assert {curve["stage"] for curve in around["curves"]} >= {"pretrain", "finetune"}
     report = json.loads((data / "clean/report.json").read_text())
     assert report["documents"]["train"]["read"] > 200
     assert not list(project.rglob("*.partial"))
@@ -104,9 +117,10 @@ def test_our_hash_of_an_output_is_dvcs(project):
         ("tokenize", "split_digits", True, ["tokenize"]),
         ("tokenize", "max_source_tokens", 30, ["tokenize", "evaluate"]),
         ("model", "kind", "lstm", ["pretrain"]),
-        ("compute", "devices", 2, ["pretrain", "finetune"]),
+        ("compute", "devices", 2, ["pretrain", "finetune", "baselines"]),
         ("pretrain", "attention", "document", ["pretrain"]),
-        ("finetune", "pair_packing", "pack", ["finetune"]),
+        ("finetune", "pair_packing", "pack", ["finetune", "baselines"]),
+        ("baselines", "lstm", {**SMALL_PARAMS["baselines"]["lstm"], "lr": 1e-3}, ["baselines"]),
         ("evaluate", "ngram_order", 2, ["evaluate"]),
         ("registry", "name", "other", []),
     ],
@@ -124,7 +138,7 @@ def test_a_param_reruns_its_own_stages_alone(project, section, key, value, expec
     ("file", "expected"),
     [
         ("wordmill/metrics/score.py", ["evaluate"]),
-        ("wordmill/training/module.py", ["pretrain", "finetune"]),
+        ("wordmill/training/module.py", ["pretrain", "finetune", "baselines"]),
         ("wordmill/tokens/learning.py", ["tokenize"]),
         ("wordmill/cleaning/cleaning.py", ["clean"]),
         ("wordmill/data/sql.py", ["ingest"]),
