@@ -1,37 +1,28 @@
 """Score the models beside traditional baselines on held-out documents and pairs."""
 
-import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from transformers import PreTrainedTokenizerFast
 
+from stages.evaluation_files import ByTask, write_evaluation
 from stages.held_out import Sets, Systems, held_out, systems, training_texts
 from stages.probing import probed
 from stages.stage import Stage, run
-from stages.surroundings import surroundings
-from stages.tracking import StageRun, stage_run
+from stages.tracking import stage_run
 from wordmill.data.records import Pair, read_records
-from wordmill.evaluation.answering import Answering, Answers, labels_of
+from wordmill.evaluation.answering import Answering, labels_of
 from wordmill.evaluation.comparison import FINAL, TRAINED, Comparison, TaskPart, set_hash
-from wordmill.files import write_json
 from wordmill.metrics.novelty import novelty_statistics
 from wordmill.metrics.pairs import PRIMARY
 from wordmill.models.folder import load_tokenizer
 from wordmill.models.retrieval import Retrieval
 from wordmill.params.evaluate import EvaluateParams
-from wordmill.report.markdown import report
-from wordmill.report.page import page
-from wordmill.report.record import GenerationCost, Record
+from wordmill.report.record import Record
 from wordmill.tasks import Task
 from wordmill.tokens.tokenizer import encode_batch, fingerprint
 
-_COLUMNS = ("id", "task", "source", "ask", "target")
 _RECORD_VERSION = 2
-
-ByTask = dict[Task, dict[str, Answers]]
-"""task -> system -> what it answered"""
 
 T = TypeVar("T")
 
@@ -80,7 +71,7 @@ def main(stage: Stage) -> str:
                 tokenizer=tokenizer,
             ),
         }
-        _write(stage, record, sets, answers, tracked)
+        write_evaluation(stage, record, sets, answers, tracked)
     return _summary(record)
 
 
@@ -133,63 +124,8 @@ def _said_by(system: str, answers: ByTask) -> list[str]:
     return [text for systems_ in answers.values() for text in systems_[system].texts]
 
 
-def _write(stage: Stage, record: Record, sets: Sets, answers: ByTask, tracked: StageRun) -> None:
-    around = surroundings(stage, _generation(answers))
-    metrics = _values(record)
-    with stage.output_folder() as folder:
-        write_json(folder / "metrics.json", metrics)
-        write_json(folder / "scores.json", record)
-        write_json(folder / "surroundings.json", around)
-        _write_predictions(folder / "predictions.jsonl", sets, answers)
-        (folder / "report.md").write_text(report(record), encoding="utf-8")
-        (folder / "report.html").write_text(page(record, around), encoding="utf-8")
-    tracked.log(dict(_flat(metrics)), step=0)
-    for name in ("predictions.jsonl", "report.html"):
-        tracked.keep(stage.output / name)
-    tracked.made(stage.output)
-
-
-def _generation(answers: ByTask) -> list[GenerationCost]:
-    """What each system took, over all tasks."""
-    found: dict[str, GenerationCost] = {}
-    for systems_ in answers.values():
-        for name, answer in systems_.items():
-            cost = found.setdefault(name, {"system": name, "tokens": 0, "seconds": 0.0})
-            cost["tokens"] += answer.num_tokens
-            cost["seconds"] += answer.seconds
-    return list(found.values())
-
-
-def _write_predictions(path: Path, sets: Sets, answers: ByTask) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for task, systems_ in answers.items():
-            for system, found in systems_.items():
-                for one, text in zip(sets.tasks[task], found.texts, strict=True):
-                    asked = {name: getattr(one, name) for name in _COLUMNS}
-                    row = {"system": system, **asked, "prediction": text}
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
 def _of_all(first: list[T], others: list[list[T]]) -> list[T]:
     return [*first, *(one for some in others for one in some)]
-
-
-def _values(record: Record) -> dict[str, Any]:
-    """The values alone, for tables of metrics: documents -> system -> metric, and each task."""
-    return {
-        kind: {
-            system: {name: round(score["value"], 4) for name, score in found.items()}
-            for system, found in scores.items()
-        }
-        for kind, scores in {"documents": record["documents"], **record["pairs"]}.items()
-    }
-
-
-def _flat(metrics: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    for kind, systems_ in metrics.items():
-        for system, found in systems_.items():
-            for name, value in found.items():
-                yield f"{kind}/{system}/{name}", value
 
 
 def _summary(record: Record) -> str:
