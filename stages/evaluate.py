@@ -12,7 +12,7 @@ from stages.stage import Stage, run
 from stages.tracking import stage_run
 from wordmill.data.records import Pair, read_records
 from wordmill.evaluation.answering import Answering, labels_of
-from wordmill.evaluation.comparison import FINAL, TRAINED, Comparison, TaskPart, set_hash
+from wordmill.evaluation.comparison import FINAL, Comparison, TaskPart, set_hash
 from wordmill.metrics.novelty import novelty_statistics
 from wordmill.metrics.pairs import PRIMARY
 from wordmill.models.folder import load_tokenizer
@@ -65,7 +65,7 @@ def main(stage: Stage) -> str:
                 stage,
                 sets,
                 compared.documents,
-                {name: _said_by(name, answers) for name in (TRAINED, FINAL)},
+                {name: _said_by(name, answers) for name in compared.writers},
                 examples,
                 params=params,
                 tokenizer=tokenizer,
@@ -121,7 +121,7 @@ def _scored(
 
 
 def _said_by(system: str, answers: ByTask) -> list[str]:
-    return [text for systems_ in answers.values() for text in systems_[system].texts]
+    return [text for found in answers.values() for text in found[system].texts]
 
 
 def _of_all(first: list[T], others: list[list[T]]) -> list[T]:

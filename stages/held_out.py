@@ -1,8 +1,10 @@
 """What evaluation reads: the held-out records, and the systems that are compared on them."""
 
+import filecmp
 import heapq
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from stages.stage import Stage
 from wordmill.data.records import Document, Pair, read_records
 from wordmill.errors import DataError
+from wordmill.evaluation.comparison import FINAL, TRAINED
 from wordmill.evaluation.exercises import Exercise, drafts, of_pairs
 from wordmill.metrics.likelihood import HeldOut
 from wordmill.models.folder import Model, load_model
@@ -20,6 +23,8 @@ from wordmill.params.evaluate import EvaluateParams
 from wordmill.tasks import Task
 from wordmill.tokens.store import TokenFolder
 from wordmill.tokens.tokenizer import encode_batch, end_id, fingerprint
+
+_TRAINED_BY = {TRAINED: "pretrain", FINAL: "finetune"}
 
 
 class Sets(NamedTuple):
@@ -90,9 +95,12 @@ def systems(stage: Stage, params: EvaluateParams, tokenizer: PreTrainedTokenizer
     pairs = TokenPairs(tokens.ids("pairs.train"), spans) if len(spans) else None
     vocabulary, order = vocabulary_of(tokenizer), params.ngram_order
     is_remote_code_run = stage.value("model", "pretrained").is_remote_code_run
+    folders = {name: stage.input(made_by) / "model" for name, made_by in _TRAINED_BY.items()}
+    if _is_same(*folders.values()):  # without pairs finetuning hands the model on
+        del folders[TRAINED]
     trained = {
-        name: load_model(stage.input(made_by) / "model", is_remote_code_run=is_remote_code_run)
-        for name, made_by in (("pretrained", "pretrain"), ("finetuned", "finetune"))
+        name: load_model(folder, is_remote_code_run=is_remote_code_run)
+        for name, folder in folders.items()
     }
     n_gram = NgramModel.train(documents, order=order, vocabulary=vocabulary)
     of_pairs_too = NgramModel.train(documents, order=order, vocabulary=vocabulary, pairs=pairs)
@@ -105,6 +113,14 @@ def systems(stage: Stage, params: EvaluateParams, tokenizer: PreTrainedTokenizer
         writers={"n-gram": n_gram, **trained},
         answerers={"n-gram": of_pairs_too, **_baselines(stage), **trained},
     )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same weights."""
+    names = sorted(path.name for path in one.glob("*.safetensors"))
+    if names != sorted(path.name for path in other.glob("*.safetensors")):
+        return False
+    return all(filecmp.cmp(one / name, other / name, shallow=False) for name in names)
 
 
 def _baselines(stage: Stage) -> dict[str, Model]:

@@ -55,22 +55,23 @@ def probed(
     Args:
         stage: the stage that runs.
         sets: what is held out.
-        models: by the name of their system.
+        models: by the name of their system; the two, or the finetuned alone.
         texts: whatever each of them answered.
         examples: those that the reader is shown.
         params: the `evaluate` section.
         tokenizer: of both models.
     """
+    first = next(name for name in (TRAINED, FINAL) if name in models)
     memorization = _memorizations(stage, models, texts, params, tokenizer)
     if is_backward(tokenizer):
         log.info("surprise, attention and bias are read forwards: not shown of a backward model")
         return {"surprises": [], "attentions": [], "bias": [], "memorization": memorization}
     return {
         "surprises": surprises(
-            models[TRAINED],
+            models[first],
             tokenizer,
             sets.documents,
-            system=TRAINED,
+            system=first,
             count=_NUM_SURPRISES,
             max_chars=_MAX_SURPRISE_CHARS,
             context_tokens=stage.value("model", "context_tokens"),
@@ -117,6 +118,7 @@ def _biases(
     return [
         bias
         for name in (TRAINED, FINAL)
+        if name in models
         for bias in bias_probe(
             models[name],
             tokenizer,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from wordmill.report.record import Difference, Example, Scored, Slice
 
 TRAINED = "pretrained"
-"""The system that documents are told about."""
+"""The system that documents are told about, where it is another than the final one."""
 FINAL = "finetuned"
 """The system that tasks are told about, and that is registered."""
 
@@ -107,7 +107,7 @@ class Comparison:
             "documents", primary=PRIMARY["documents"], systems=measured, **self._resampling
         )
         lengths = [len(ids) for ids in held_out.ids]
-        told = TRAINED if TRAINED in systems else next(iter(systems))
+        told = TRAINED if TRAINED in systems else FINAL
         return DocumentPart(
             board.scores(),
             board.slices(parts(documents, lengths)),
