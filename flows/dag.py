@@ -13,7 +13,7 @@ _LOCK = Path("dvc.lock")
 
 
 def stages_in_order() -> list[str]:
-    """The stages of dvc.yaml, each after those whose outputs it needs."""
+    """The stages of dvc.yaml in its order, but each after those whose outputs it needs."""
     stages = read_params(_DAG)["stages"]
     makers = {Path(out): name for name, stage in stages.items() for out in stage["outs"]}
     needs = {
@@ -25,7 +25,13 @@ def stages_in_order() -> list[str]:
         }
         for name, stage in stages.items()
     }
-    return list(TopologicalSorter(needs).static_order())
+    sorter, ready, found = TopologicalSorter(needs), list[str](), list[str]()
+    sorter.prepare()
+    while sorter.is_active():
+        ready = sorted([*ready, *sorter.get_ready()], key=list(stages).index)
+        found.append(ready.pop(0))
+        sorter.done(found[-1])
+    return found
 
 
 def reasons_to_run(stage: str) -> list[str]:

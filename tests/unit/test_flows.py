@@ -15,7 +15,7 @@ from wordmill.params.section import parse_params, read_params
 
 def test_stages_come_after_what_they_need(monkeypatch):
     monkeypatch.chdir(ROOT)
-    order = ["ingest", "clean", "tokenize", "pretrain", "finetune", "evaluate"]
+    order = ["ingest", "clean", "tokenize", "pretrain", "finetune", "baselines", "evaluate"]
     assert dag.stages_in_order() == order
 
 
