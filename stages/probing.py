@@ -165,7 +165,11 @@ def _memorizations(
         samples=params.bootstrap_samples,
         seed=stage.seed,
     )
-    return [probe.of(models[name], system=name, answers=texts[name]) for name in (TRAINED, FINAL)]
+    return [
+        probe.of(models[name], system=name, answers=texts[name])
+        for name in (TRAINED, FINAL)
+        if name in models
+    ]
 
 
 def _texts_before_cleaning(stage: Stage) -> Iterator[str]:
