@@ -196,8 +196,10 @@ def test_any_part_of_the_surroundings_may_be_missing(part):
 
 def test_scores_that_are_no_numbers_are_left_out():
     record = full_record()
+    nothing = {**score(1.0), "value": None, "low": None, "high": None}
     for bad in (float("nan"), float("inf")):
         record["documents"]["unigram"]["perplexity"] = score(bad)
+        record["documents"]["n-gram"]["perplexity"] = nothing
         record["surprises"][0]["nats"][0] = bad
         record["examples"][0]["value"] = bad
         around = full_surroundings()

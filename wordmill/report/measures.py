@@ -3,6 +3,7 @@
 Metrics that are not in it are shown under their own name, higher taken as better.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -140,6 +141,6 @@ def values_of(scores: Scored, metric: str) -> Iterable[tuple[str, float]]:
 
 
 def is_scored(found: dict[str, dict[str, Any]], metric: str) -> bool:
-    """Whether a system has a finite value of a metric."""
-    value = found.get(metric, {}).get("value")
-    return value is not None and abs(value) != float("inf") and value == value
+    """Whether a system has a finite value of a metric, and a finite interval around it."""
+    ends = [found.get(metric, {}).get(end) for end in ("value", "low", "high")]
+    return all(end is not None and math.isfinite(end) for end in ends)
