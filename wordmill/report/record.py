@@ -47,7 +47,7 @@ class Difference(TypedDict):
 
 
 class Example(TypedDict):
-    """A held-out pair and what each system answered."""
+    """A held-out pair, or a document's beginning, and what each system answered."""
 
     id: str
     task: str
@@ -172,7 +172,7 @@ class Record(TypedDict):
     """The metric that sorts examples and slices of a kind: `documents` or a task -> metric."""
     num_documents: int
     num_pairs: dict[str, int]
-    """task -> held-out pairs"""
+    """task -> held-out pairs; of `write`, documents whose beginnings are given"""
     documents: Scored
     pairs: dict[str, Scored]
     """task -> system -> metric -> score"""
