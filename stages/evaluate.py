@@ -11,7 +11,7 @@ from stages.probing import probed
 from stages.stage import Stage, run
 from stages.tracking import stage_run
 from wordmill.data.records import Pair, read_records
-from wordmill.evaluation.answering import Answering, labels_of
+from wordmill.evaluation.answering import Answering, Labels, labels_of
 from wordmill.evaluation.comparison import FINAL, Comparison, TaskPart, set_hash
 from wordmill.metrics.novelty import novelty_statistics
 from wordmill.metrics.pairs import PRIMARY
@@ -37,8 +37,9 @@ def main(stage: Stage) -> str:
     comparison = Comparison(**common, context_tokens=context_tokens, seed=stage.seed)
     with stage_run(stage, params.model_dump()) as tracked:
         documents = comparison.documents(sets.documents, sets.ids, compared.documents)
-        answers = _answers(stage, sets, compared, common)
-        tasks = _scored(stage, comparison, sets, answers, tokenizer)
+        labels = labels_of(read_records(stage.input("clean"), Pair, "train"))
+        answers = _answers(stage, sets, compared, labels, common)
+        tasks = _scored(stage, comparison, sets, answers, labels, tokenizer)
         examples = [example for part in tasks.values() for example in part.examples]
         record: Record = {
             "version": _RECORD_VERSION,
@@ -75,10 +76,10 @@ def main(stage: Stage) -> str:
     return _summary(record)
 
 
-def _answers(stage: Stage, sets: Sets, compared: Systems, common: dict[str, Any]) -> ByTask:
-    folder = stage.input("clean")
-    labels = labels_of(read_records(folder, Pair, "train"))
-    retrieval = Retrieval(read_records(folder, Pair, "train"))
+def _answers(
+    stage: Stage, sets: Sets, compared: Systems, labels: Labels, common: dict[str, Any]
+) -> ByTask:
+    retrieval = Retrieval(read_records(stage.input("clean"), Pair, "train"))
     found: ByTask = {}
     for task, exercises in sets.tasks.items():
         answering = Answering(
@@ -100,6 +101,7 @@ def _scored(
     comparison: Comparison,
     sets: Sets,
     answers: ByTask,
+    labels: Labels,
     tokenizer: PreTrainedTokenizerFast,
 ) -> dict[Task, TaskPart]:
     said: dict[tuple[str, str], Sequence[str]] = {
@@ -116,6 +118,7 @@ def _scored(
             [len(row) for row in ids],
             {name: answer.texts for name, answer in answers[task].items()},
             {name: novelty[task, name] for name in answers[task]},
+            labels=sorted({label for of_ask in labels.values() for label in of_ask}),
         )
     return found
 
@@ -129,10 +132,10 @@ def _of_all(first: list[T], others: list[list[T]]) -> list[T]:
 
 
 def _summary(record: Record) -> str:
-    """How the finetuned model does on each task."""
+    """How the finetuned model does on each task, on documents where there is no task."""
     parts = (
-        f"{task}: {record['primary'][task]} {scores[FINAL][record['primary'][task]]['value']:.2f}"
-        for task, scores in record["pairs"].items()
+        f"{kind}: {record['primary'][kind]} {scores[FINAL][record['primary'][kind]]['value']:.2f}"
+        for kind, scores in (record["pairs"] or {"documents": record["documents"]}).items()
     )
     return f"finetuned, {'; '.join(parts)}"
 

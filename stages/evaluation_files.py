@@ -13,6 +13,7 @@ from stages.tracking import StageRun
 from wordmill.evaluation.answering import Answers
 from wordmill.files import write_json
 from wordmill.report.markdown import report
+from wordmill.report.measures import is_scored
 from wordmill.report.page import page
 from wordmill.report.record import GenerationCost, Record
 from wordmill.report.surroundings import Surroundings
@@ -84,9 +85,9 @@ def _write_primary(path: Path, record: Record) -> None:
         for kind, scores in {"documents": record["documents"], **record["pairs"]}.items():
             metric = record["primary"][kind]
             for system, found in scores.items():
-                score = found[metric]
-                ends = (score[name] for name in ("value", "low", "high"))
-                rows.writerow((kind, metric, f"{kind}: {system}", *(f"{end:.4f}" for end in ends)))
+                if is_scored(found, metric):
+                    ends = (f"{found[metric][end]:.4f}" for end in ("value", "low", "high"))
+                    rows.writerow((kind, metric, f"{kind}: {system}", *ends))
 
 
 def _timed(around: Surroundings) -> list[GenerationCost]:
@@ -97,7 +98,9 @@ def _values(record: Record) -> dict[str, Any]:
     """The values alone, for tables of metrics: documents -> system -> metric, and each task."""
     return {
         kind: {
-            system: {name: round(score["value"], 4) for name, score in found.items()}
+            system: {
+                name: round(found[name]["value"], 4) for name in found if is_scored(found, name)
+            }
             for system, found in scores.items()
         }
         for kind, scores in {"documents": record["documents"], **record["pairs"]}.items()

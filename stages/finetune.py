@@ -23,12 +23,12 @@ def main(stage: Stage) -> str:
     pretrained = stage.input("pretrain") / "model"
     shape = stage.section("model", ModelParams)
     model = load_model(pretrained, is_remote_code_run=shape.pretrained.is_remote_code_run)
-    if isinstance(model, NgramModel):
-        return ngram.finetune(stage)
     tokenizer = load_tokenizer(pretrained)
     if not has_pairs(stage, tokenizer):
         log.warning("there is no pair to finetune on: the pretrained model goes on as it is")
         return save_as_is(stage, model, tokenizer, logged={})
+    if isinstance(model, NgramModel):
+        return ngram.finetune(stage)
     data = pair_data(stage, tokenizer, params, model)
     if not params.lora.is_on:
         logged = params.model_dump()

@@ -20,7 +20,7 @@ _TRAINED = ("pretrain", "finetune", "baselines")
 _PACKAGES = ("torch", "lightning", "transformers", "sacrebleu", "rouge-score", "evaluate")
 _CURVES = {
     "training": {"loss": "loss"},
-    "validation": {"loss": "validation loss"},
+    "validation": {"loss": "validation_loss"},
 }
 
 
@@ -87,13 +87,18 @@ def _curves(stage: Stage, name: str) -> list[Curve]:
     found: list[Curve] = []
     for file, columns in _CURVES.items():
         path = stage.input(name) / f"{file}.csv"
-        rows = list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
+        rows = _rows(path) if path.exists() else []
         for column, shown in columns.items():
             points = [(int(row["step"]), float(row[column])) for row in rows]
             if len(points) > 1:
                 steps, values = map(list, zip(*points, strict=True))
                 found.append({"stage": name, "name": shown, "steps": steps, "values": values})
     return found
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _cost(stage: Stage, name: str) -> list[StageCost]:

@@ -258,6 +258,7 @@ def _examples():
             "target": target,
             "language": "en",
             "why": why,
+            "metric": "rougeL",
             "value": (31.2, 66.7, 0.0, 11.5)[i],
             "predictions": {
                 "lead": source.split(".")[0] + ".",
@@ -277,6 +278,7 @@ def _examples():
             "target": target,
             "language": "zh",
             "why": "sample",
+            "metric": "f1",
             "value": 80.0 + 20 * i,
             "predictions": {"lead": _PARK[:40], "retrieval": "1980年", "finetuned": written},
         }

@@ -1,5 +1,7 @@
 """The comparison: parts of the set, examples that are shown, drafts, differences."""
 
+import json
+
 import numpy as np
 import pytest
 from conftest import SMALL_PARAMS, small_texts, small_tokenizer
@@ -14,10 +16,12 @@ from wordmill.evaluation.slices import parts
 from wordmill.metrics.likelihood import HeldOut
 from wordmill.metrics.novelty import novelty_statistics
 from wordmill.metrics.pairs import pair_statistics
+from wordmill.metrics.perplexity import document_statistics
 from wordmill.models.ngram_model import NgramModel
 from wordmill.models.retrieval import Retrieval
 from wordmill.models.vocabulary import vocabulary_of
 from wordmill.params.evaluate import EvaluateParams
+from wordmill.report.markdown import score_table
 from wordmill.tokens.store import running_text
 from wordmill.tokens.tokenizer import encode_batch, end_id, set_direction
 
@@ -220,3 +224,59 @@ def test_parts_by_length_have_every_example_once():
     assert len(found) == 3
     assert sorted(np.concatenate([part.rows for part in found])) == list(range(50))
     assert found[0].name.startswith("0 to ")
+
+
+def test_a_label_that_is_chosen_and_nowhere_wanted_counts_in_the_macro_scores(tokenizer):
+    rows = [
+        pair(text, label, task="classify", origin="made")
+        for text, label in zip(small_texts(4, seed=4), ["good", "good", "bad", "bad"], strict=True)
+    ]
+    said = {"finetuned": ["good", "rare", "bad", "bad"]}
+    part = comparison(tokenizer).task(
+        of_pairs(rows), [5] * 4, said, {}, labels=["bad", "good", "rare"]
+    )
+    # F1 of good is 2/3, of bad 1, and of rare 0: as scikit-learn has it.
+    assert part.scores["finetuned"]["macro_f1"]["value"] == pytest.approx(100 * (2 / 3 + 1) / 3)
+
+
+def test_an_example_names_the_score_that_it_has(tokenizer):
+    texts = small_texts(3, seed=4)
+    rows = [pair(text, text, task="translate", origin="made", ask="German") for text in texts]
+    novelty = novelty_statistics({"finetuned": texts}, [])
+    part = comparison(tokenizer).task(of_pairs(rows), [5] * 3, {"finetuned": texts}, novelty)
+    assert {(one["metric"], one["value"]) for one in part.examples} == {("chrf", 100.0)}
+
+
+def test_a_progress_line_never_counts_more_than_there_is(tokenizer):
+    rows = [
+        pair(text, label, task="classify", origin="made")
+        for text, label in zip(small_texts(6, seed=4), ["a", "b", "c"] * 2, strict=True)
+    ]
+    lines = []
+    asked = Answering(
+        of_pairs(rows),
+        tokenizer=tokenizer,
+        params=PARAMS,
+        max_source_tokens=32,
+        show=lines.append,
+        every_seconds=0,
+        labels=labels_of(rows),
+    )
+    asked.of_model("n-gram", ngram(small_texts(50, seed=1), tokenizer))
+    assert lines
+    assert "18label" in lines[-1]
+    assert not any("/6" in line for line in lines)
+
+
+def test_a_perplexity_that_no_number_holds_is_none_in_the_record():
+    """A text without spaces is one word: its perplexity by word may be infinite."""
+    nll = np.full(3, 2000.0)
+    sizes = {"num_tokens": np.full(3, 900.0), "num_words": np.ones(3), "num_bytes": np.ones(3)}
+    measured = document_statistics(nll, **sizes, tokenizer="t", signature="s")
+    systems = {"pretrained": measured}
+    board = Board("documents", primary="bits_per_byte", systems=systems, samples=100, seed=0)
+    scores = board.scores()
+    found = scores["pretrained"]["word_perplexity"]
+    assert (found["value"], found["low"], found["high"]) == (None, None, None)
+    json.dumps(scores, allow_nan=False)
+    assert "–" in score_table(scores, with_intervals=True)

@@ -118,6 +118,15 @@ def test_half_characters_and_begun_stops_are_held_back():
     assert shown[-1] == texts.text(ids) == "明月 yes\n\nUsher"
 
 
+def test_a_short_text_of_a_decoder_that_joins_tokens_is_not_settled():
+    tokenizer = small_tokenizer(small_texts(50, seed=4), vocab_size=300, kind="word")
+    texts = AnswerTexts(tokenizer, [])
+    for text in ("corn", "heavy", "the corn", "silver coins"):
+        ids = encode_batch(tokenizer, [text])[0]
+        whole = texts.text(ids)
+        assert texts.settled(ids) == whole[: max(0, len(whole) - 8)].strip()
+
+
 def test_what_is_said_ends_at_the_end_token_or_a_stop():
     said = Said()
     said.take([5, 6], end_id=0, is_stopped=lambda ids: False)

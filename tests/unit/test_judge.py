@@ -103,6 +103,12 @@ def test_answers_from_another_file(predictions, tmp_path):
     } == {"cold", "windy"}
 
 
+def test_systems_of_one_name_are_told_apart_by_their_files(predictions, tmp_path):
+    other = write_predictions(tmp_path / "other.jsonl", systems={"north": "windy {}"})
+    found = drawn(predictions, "north", f"{other}:north")
+    assert {found.a.system, found.b.system} == {"north", f"{other}:north"}
+
+
 def test_examples_answered_alike_are_not_shown(tmp_path):
     path = write_predictions(tmp_path / "p.jsonl", systems={"a": "same", "b": "same"})
     with pytest.raises(DataError, match="a and b answer all 12 examples alike"):

@@ -19,6 +19,7 @@ from sample_record import (
 
 from wordmill.report.charts import Axis, Whisker, axis, lines, whisker
 from wordmill.report.dag_chart import dag_chart
+from wordmill.report.markdown import report, terminal
 from wordmill.report.measures import best_of, main_metrics, measure
 from wordmill.report.page import page
 from wordmill.report.verdict import between, outcome, p_words, verdicts
@@ -196,8 +197,10 @@ def test_any_part_of_the_surroundings_may_be_missing(part):
 
 def test_scores_that_are_no_numbers_are_left_out():
     record = full_record()
+    nothing = {**score(1.0), "value": None, "low": None, "high": None}
     for bad in (float("nan"), float("inf")):
         record["documents"]["unigram"]["perplexity"] = score(bad)
+        record["documents"]["n-gram"]["perplexity"] = nothing
         record["surprises"][0]["nats"][0] = bad
         record["examples"][0]["value"] = bad
         around = full_surroundings()
@@ -217,6 +220,19 @@ def test_long_texts_are_cut_and_say_by_how_much():
     record = full_record()
     record["examples"][0]["predictions"]["lead"] = "x" * 5000
     assert "… 4,300 more characters" in page(record, full_surroundings())
+
+
+def test_drafts_are_not_called_pairs():
+    record = full_record()
+    record["pairs"] = {"write": {"finetuned": {"chrf": score(20.0)}, "n-gram": {"chrf": score(1)}}}
+    record["num_pairs"], record["primary"] = {"write": 3}, {"write": "chrf"}
+    record["documents"] = {}
+    words = page(record, full_surroundings())
+    assert "beginnings of 3 held-out documents" in words
+    assert "3 held-out pairs" not in words
+    assert "write pairs" not in words
+    assert "## Drafts (3)" in report(record)
+    assert "pairs" not in terminal(record)
 
 
 def test_an_empty_answer_is_named():

@@ -81,6 +81,16 @@ def test_a_pair_must_fit_the_context(params):
     assert "model.context_tokens is 64" in problems(params)[0]
 
 
+def test_what_a_model_may_know_by_heart_must_fit_the_context(params):
+    probe = params["evaluate"]["probes"]["memorization"]
+    probe |= {"prefix_tokens": 31, "continuation_tokens": 32}
+    parse_params(Params, params, file=Path("params.yaml"))
+    probe["prefix_tokens"] = 32
+    assert "evaluate.probes.memorization takes 65 tokens" in problems(params)[0]
+    probe["num_documents"] = 0
+    parse_params(Params, params, file=Path("params.yaml"))
+
+
 @pytest.mark.parametrize(
     ("section", "change", "expected"),
     [

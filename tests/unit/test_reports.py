@@ -49,6 +49,7 @@ def test_the_report_shows_systems_examples_and_signatures():
         "target": "t",
         "language": "en",
         "why": "best",
+        "metric": "rougeL",
         "value": 6.0,
         "predictions": {"lead": "p\nq"},
     }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from wordmill.data.records import Pair
     from wordmill.evaluation.exercises import Exercise
+    from wordmill.generation.answers import Answer
     from wordmill.models.folder import Model
     from wordmill.models.retrieval import Retrieval
     from wordmill.params.evaluate import EvaluateParams
@@ -95,31 +96,41 @@ class Answering:
         choosing = [row for row, labels in enumerate(self._labels) if labels]
         writing = [row for row, labels in enumerate(self._labels) if not labels]
         begun = time.perf_counter()
-        with self._progress(name) as progress:
-            found = engine.generate([self._requests[row] for row in writing], progress=progress)
-            num_tokens = sum(answer.num_tokens for (answer,) in found)
-            for row, (answer,) in zip(writing, found, strict=True):
-                texts[row] = answer.text
-            seconds = time.perf_counter() - begun
-            numbers = engine.choose(
-                [self._requests[row] for row in choosing],
-                [self._labels[row] for row in choosing],
-                progress=progress,
-            )
-        for row, number in zip(choosing, numbers, strict=True):
-            texts[row] = self._labels[row][number]
-        return Answers(texts, num_tokens, seconds)
+        found = self._written(name, engine, writing)
+        seconds = time.perf_counter() - begun
+        for row, answer in zip(writing, found, strict=True):
+            texts[row] = answer.text
+        for row, label in zip(choosing, self._chosen(name, engine, choosing), strict=True):
+            texts[row] = label
+        return Answers(texts, sum(answer.num_tokens for answer in found), seconds)
+
+    def _written(self, name: str, engine: Engine, rows: list[int]) -> list[Answer]:
+        if not rows:
+            return []
+        with self._progress(name, total=len(rows), unit="answer") as progress:
+            found = engine.generate([self._requests[row] for row in rows], progress=progress)
+        return [answer for (answer,) in found]
+
+    def _chosen(self, name: str, engine: Engine, rows: list[int]) -> list[str]:
+        if not rows:
+            return []
+        labels = [self._labels[row] for row in rows]
+        # Those of equal requests are scored once: how many there are is not known before.
+        with self._progress(name, total=None, unit="label") as progress:
+            requests = [self._requests[row] for row in rows]
+            places = engine.choose(requests, labels, progress=progress)
+        return [of_row[place] for of_row, place in zip(labels, places, strict=True)]
 
     def _looked_up(self, answers: Callable[[], list[str]]) -> Answers:
         begun = time.perf_counter()
         return Answers(answers(), 0, time.perf_counter() - begun)
 
-    def _progress(self, system: str) -> Progress:
+    def _progress(self, system: str, *, total: int | None, unit: str) -> Progress:
         return Progress(
             f"{system}: {self._requests[0].task}",
             show=self._show,
-            total=len(self._requests),
-            unit="answer",
+            total=total,
+            unit=unit,
             every_seconds=self._every_seconds,
         )
 

@@ -16,7 +16,7 @@ from wordmill.evaluation.board import Board, Measured
 from wordmill.evaluation.examples import chosen
 from wordmill.evaluation.slices import parts
 from wordmill.metrics.likelihood import HeldOut, model_nll, ngram_nll
-from wordmill.metrics.pairs import PRIMARY, example_values, pair_statistics
+from wordmill.metrics.pairs import PRIMARY, example_metric, example_values, pair_statistics
 from wordmill.metrics.perplexity import count_words, document_statistics
 from wordmill.models.ngram_model import NgramModel
 from wordmill.progress import Progress, Show
@@ -120,6 +120,8 @@ class Comparison:
         source_lengths: Sequence[int],
         answers: dict[str, list[str]],
         novelty: dict[str, Statistics],
+        *,
+        labels: Iterable[str] = (),
     ) -> TaskPart:
         """The metrics of one task, for each system that answers.
 
@@ -128,12 +130,16 @@ class Comparison:
             source_lengths: tokens of each source.
             answers: of each system, in the order of the exercises.
             novelty: statistics of each system.
+            labels: of `classify`, all that could be chosen; one that is chosen and nowhere wanted
+                counts in the macro scores like any other.
         """
         task = exercises[0].task
         wanted = [one.target for one in exercises]
         languages = [one.language for one in exercises]
         systems: dict[str, Measured] = {
-            name: pair_statistics(task, texts, wanted, languages=languages)
+            name: pair_statistics(
+                task, texts, wanted, labels=[*wanted, *labels], languages=languages
+            )
             for name, texts in answers.items()
         }
         values = example_values(task, systems[FINAL])
@@ -182,6 +188,7 @@ def _examples(
             "target": exercises[row].target,
             "language": exercises[row].language,
             "why": why,
+            "metric": example_metric(exercises[row].task),
             "value": float(values[row]),
             "predictions": {name: texts[row] for name, texts in answers.items()},
         }

@@ -86,7 +86,7 @@ class AnswerTexts:
         if self._is_backward:
             return ""
         text = self._decoded(ids).rstrip(_HALF_CHARACTER)
-        text = self._before_stop(text[: len(text) - self._num_unsettled])
+        text = self._before_stop(text[: max(0, len(text) - self._num_unsettled)])
         return text[: len(text) - self._num_stop_chars(text)].strip()
 
     def _decoded(self, ids: list[int]) -> str:

@@ -5,7 +5,7 @@ A row is `system, id, task, source, ask, target, prediction`.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +58,8 @@ def read_answers(which: str, *, default: Path) -> Answers:
     systems = read_systems(file)
     if system not in systems:
         raise ParamsError(f"{file}: no system '{system}'; there are: {', '.join(sorted(systems))}")
-    return systems[system]
+    # Two files may hold systems of one name: a result must say whose it is.
+    return replace(systems[system], system=which)
 
 
 def read_systems(file: Path) -> dict[str, Answers]:

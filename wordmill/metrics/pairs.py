@@ -76,6 +76,12 @@ def pair_statistics(
     return {primary: found[primary]} | found
 
 
+def example_metric(task: Task) -> str:
+    """The score that the examples of a task are sorted by, by its name."""
+    primary = PRIMARY[task]
+    return _OF_ONE_EXAMPLE.get(primary, primary)
+
+
 def example_values(task: Task, statistics: dict[str, Statistics]) -> Floats:
     """What the examples of a task are sorted by, higher is better, shape (N,).
 
@@ -86,8 +92,7 @@ def example_values(task: Task, statistics: dict[str, Statistics]) -> Floats:
         task: of all the pairs.
         statistics: as `pair_statistics` gives them.
     """
-    primary = PRIMARY[task]
-    return statistics[_OF_ONE_EXAMPLE.get(primary, primary)].of_examples()
+    return statistics[example_metric(task)].of_examples()
 
 
 def is_mostly_han(texts: Sequence[str]) -> bool:

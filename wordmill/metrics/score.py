@@ -4,6 +4,7 @@ Every metric here is a function of the sum of its examples' rows. To draw a set 
 weigh rows: a matrix of counts times the rows, and one call for the values of all resamples.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -35,8 +36,11 @@ class Score:
     """What was computed, with every setting that moves the value."""
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
-        return asdict(self)
+        """As plain values, for JSON, which has no word for NaN and infinity: they are None."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,6 +81,14 @@ class Params(Section):
                 f" {_FRAME_TOKENS} for the cue), but model.context_tokens is"
                 f" {self.model.context_tokens}"
             )
+        probe = self.evaluate.probes.memorization
+        needed = 1 + probe.prefix_tokens + probe.continuation_tokens
+        if probe.num_documents > 0 and needed > self.model.context_tokens:
+            raise ValueError(
+                f"evaluate.probes.memorization takes {needed} tokens (prefix_tokens,"
+                " continuation_tokens and the start token), but model.context_tokens is"
+                f" {self.model.context_tokens}"
+            )
         if self.evaluate.stride_tokens >= self.model.context_tokens:
             raise ValueError(
                 f"evaluate.stride_tokens {self.evaluate.stride_tokens} must be below"

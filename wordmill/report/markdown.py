@@ -52,7 +52,8 @@ def report(record: Record) -> str:
         ]
     for task, scores in record["pairs"].items():
         count = record["num_pairs"].get(task, 0)
-        parts += [f"## Held-out pairs: {_safe(task)} ({count:,})", *_kind(record, task, scores)]
+        title = "Drafts" if task == "write" else f"Held-out pairs: {_safe(task)}"
+        parts += [f"## {title} ({count:,})", *_kind(record, task, scores)]
     parts.append(
         "Values are followed by 95% bootstrap intervals; bold is the best of a column,"
         " traditional baselines included."
@@ -97,6 +98,8 @@ def terminal(record: Record) -> str:
 
 
 def _named(kind: str) -> str:
+    if kind == "write":
+        return "documents, from their beginnings on"
     return kind if kind == "documents" else f"pairs to {_safe(kind)}"
 
 

@@ -3,6 +3,7 @@
 Metrics that are not in it are shown under their own name, higher taken as better.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -57,7 +58,9 @@ MEASURES: dict[str, Measure] = {
         "bits/byte", "lower", "bits that a byte of text costs; compares any tokenizers", 3
     ),
     "bleu": _measure("BLEU", "higher", "n-grams shared with what was wanted, 0 to 100"),
-    "chrf": _measure("chrF", "higher", "character n-grams shared with what was wanted, 0 to 100"),
+    "chrf": _measure(
+        "chrF++", "higher", "n-grams of characters and words shared with what was wanted, 0 to 100"
+    ),
     "rouge1": _measure("ROUGE-1", "higher", "words shared with what was wanted, F1"),
     "rouge2": _measure("ROUGE-2", "higher", "pairs of words shared with what was wanted, F1"),
     "rougeL": _measure("ROUGE-L", "higher", "the longest common sequence of words, F1"),
@@ -71,8 +74,12 @@ MEASURES: dict[str, Measure] = {
     "macro_recall": _measure("recall", "higher", "mean over labels of how much of each is found"),
     "macro_f1": _measure("macro F1", "higher", "mean over labels of their F1"),
     "length_ratio": _measure("length ratio", "near one", "length written / length wanted"),
-    "distinct1": _measure("distinct-1", "neither", "different words / words, over all answers"),
-    "distinct2": _measure("distinct-2", "neither", "different pairs of words / pairs"),
+    "distinct1": _measure(
+        "distinct-1", "neither", "different words / words of an answer, the mean"
+    ),
+    "distinct2": _measure(
+        "distinct-2", "neither", "different pairs of words / pairs of an answer, the mean"
+    ),
     "repetition": _measure("repetition", "lower", "n-grams that an answer says again"),
     "novelty": _measure("novelty", "neither", "8-grams of answers, against the training text"),
 }
@@ -140,6 +147,6 @@ def values_of(scores: Scored, metric: str) -> Iterable[tuple[str, float]]:
 
 
 def is_scored(found: dict[str, dict[str, Any]], metric: str) -> bool:
-    """Whether a system has a finite value of a metric."""
-    value = found.get(metric, {}).get("value")
-    return value is not None and abs(value) != float("inf") and value == value
+    """Whether a system has a finite value of a metric, and a finite interval around it."""
+    ends = [found.get(metric, {}).get(end) for end in ("value", "low", "high")]
+    return all(end is not None and math.isfinite(end) for end in ends)

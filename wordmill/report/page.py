@@ -82,7 +82,10 @@ def _run(around: Surroundings) -> dict[str, Any]:
 def _facts(record: Record, around: Surroundings) -> list[tuple[str, str]]:
     """A handful of figures to begin with."""
     facts = [("held-out documents", f"{record['num_documents']:,}")] if record["documents"] else []
-    facts += [(f"{task} pairs", f"{count:,}") for task, count in record["num_pairs"].items()]
+    facts += [
+        ("drafts" if task == "write" else f"{task} pairs", f"{count:,}")
+        for task, count in record["num_pairs"].items()
+    ]
     trained = around["tokens"].get("documents", {}).get("train", {}).get("tokens")
     if trained:
         facts.append(("training tokens", f"{trained:,}"))

@@ -89,7 +89,7 @@ class Gaze:
 
 def samples(record: Record) -> list[Sample]:
     """The examples, as given."""
-    return [_sample(example, record["primary"]) for example in record["examples"]]
+    return [_sample(example) for example in record["examples"]]
 
 
 def heat_maps(surprises: list[Surprise]) -> list[HeatMap]:
@@ -109,11 +109,8 @@ def cut(text: str, max_chars: int) -> Shown:
     return Shown(text[:max_chars], len(text) - max_chars)
 
 
-def _sample(example: Example, primary: dict[str, str]) -> Sample:
-    metric = primary.get(example["task"])
-    value = example["value"]
-    is_scored = metric is not None and math.isfinite(value)
-    how = measure(metric or "")
+def _sample(example: Example) -> Sample:
+    how, value = measure(example["metric"]), example["value"]
     return Sample(
         id=example["id"],
         task=example["task"],
@@ -122,7 +119,7 @@ def _sample(example: Example, primary: dict[str, str]) -> Sample:
         source=cut(example["source"], _MAX_SOURCE_CHARS),
         ask=example["ask"],
         target=cut(example["target"], _MAX_ANSWER_CHARS),
-        score=f"{how.name} {how.words(value)}" if is_scored else "",
+        score=f"{how.name} {how.words(value)}" if math.isfinite(value) else "",
         answers=[
             Answer(system, system == OURS, cut(text, _MAX_ANSWER_CHARS))
             for system, text in example["predictions"].items()

@@ -7,7 +7,10 @@ A part that a run does not have is empty. Texts in it come from data and models:
 from typing import Any, TypedDict
 
 Scored = dict[str, dict[str, dict[str, Any]]]
-"""system -> metric -> {value, low, high, count, signature} (wordmill/metrics/score.py)"""
+"""system -> metric -> {value, low, high, count, signature} (wordmill/metrics/score.py)
+
+A value or an end that is not finite is None.
+"""
 
 
 class Slice(TypedDict):
@@ -44,7 +47,7 @@ class Difference(TypedDict):
 
 
 class Example(TypedDict):
-    """A held-out pair and what each system answered."""
+    """A held-out pair, or a document's beginning, and what each system answered."""
 
     id: str
     task: str
@@ -54,8 +57,10 @@ class Example(TypedDict):
     language: str
     why: str
     """`best`, `worst`, `typical` of the finetuned model, or `sample`."""
+    metric: str
+    """The primary one of its task, or another where that says little of one example."""
     value: float
-    """The finetuned model's score of it: `metric` of its task, in `Record.primary`."""
+    """The finetuned model's score of it."""
     predictions: dict[str, str]
 
 
@@ -167,7 +172,7 @@ class Record(TypedDict):
     """The metric that sorts examples and slices of a kind: `documents` or a task -> metric."""
     num_documents: int
     num_pairs: dict[str, int]
-    """task -> held-out pairs"""
+    """task -> held-out pairs; of `write`, documents whose beginnings are given"""
     documents: Scored
     pairs: dict[str, Scored]
     """task -> system -> metric -> score"""
