@@ -144,14 +144,21 @@ def _memorizations(
     tokens = TokenFolder(stage.input("tokenize"), tokenizer_fingerprint=fingerprint(tokenizer))
     kinds = stage.value("clean", "mask")
     cleaned = (d.text for d in read_records(stage.input("clean"), Document, "train"))
+    rows = beginnings(
+        tokens.ids("documents.train"), asked, end_id=end_id(tokenizer), seed=stage.seed
+    )
+    if not rows:
+        log.warning(
+            "no training document has %d tokens: memorization is not measured; lower"
+            " prefix_tokens or continuation_tokens of evaluate.probes.memorization",
+            asked.prefix_tokens + asked.continuation_tokens,
+        )
     # What a backward model would go on from stands behind a place.
     num_places = 0 if is_backward(tokenizer) else asked.num_documents
     probe = MemorizationProbe(
         tokenizer=tokenizer,
         params=asked,
-        rows=beginnings(
-            tokens.ids("documents.train"), asked, end_id=end_id(tokenizer), seed=stage.seed
-        ),
+        rows=rows,
         places=masked_places(
             cleaned,
             kinds,

@@ -235,6 +235,14 @@ def test_drafts_are_not_called_pairs():
     assert "pairs" not in terminal(record)
 
 
+def test_what_was_not_measured_is_not_zero():
+    record = full_record()
+    record["memorization"] = [{**record["memorization"][0], "count": 0, "exact_share": 0.0}]
+    assert "not measured: no text is long enough" in page(record, full_surroundings())
+    assert "not measured, no training text is long enough" in report(record)
+    assert "0.0% of" not in report(record)
+
+
 def test_an_empty_answer_is_named():
     assert '<span class="nothing">nothing</span>' in page(full_record(), full_surroundings())
 

@@ -158,10 +158,14 @@ def _probes(record: Record) -> list[str]:
 
 def _memorization(found: Memorization) -> str:
     verdict = "FAILED" if found["num_personal"] else "passed"
+    came_back = (
+        f"{100 * found['exact_share']:.1f}% of {found['count']:,} training texts came back whole"
+        f" ({found['mean_match_tokens']:.2f} of {found['continuation_tokens']} tokens on average)"
+    )
+    if found["count"] == 0:
+        came_back = "not measured, no training text is long enough"
     return (
-        f"memorization, {_safe(found['system'])}: {100 * found['exact_share']:.1f}% of"
-        f" {found['count']:,} training texts came back whole"
-        f" ({found['mean_match_tokens']:.2f} of {found['continuation_tokens']} tokens on average);"
+        f"memorization, {_safe(found['system'])}: {came_back};"
         f" personal data {verdict}: {_safe(personal_words(found))}"
     )
 
