@@ -1,5 +1,6 @@
 """Which model is meant: the champion, another alias, a version's number, or a folder."""
 
+import json
 import os
 import tempfile
 from collections.abc import Generator
@@ -13,6 +14,8 @@ from flows.answerer import Located
 from wordmill.errors import DataError, ParamsError, TryAgainError
 from wordmill.params.everything import Params
 from wordmill.params.section import read_params
+
+_LABELS = Path("data/evaluate/labels.json")
 
 
 @contextmanager
@@ -50,6 +53,7 @@ def engine_settings(params: Params) -> dict[str, Any]:
         "decoding": params.evaluate.decoding.model_dump(),
         "max_source_tokens": params.tokenize.max_source_tokens,
         "batch_size": params.evaluate.batch_size,
+        "labels": json.loads(_LABELS.read_text(encoding="utf-8")) if _LABELS.exists() else {},
     }
 
 

@@ -11,8 +11,9 @@ from stages.probing import probed
 from stages.stage import Stage, run
 from stages.tracking import stage_run
 from wordmill.data.records import Pair, read_records
-from wordmill.evaluation.answering import Answering, Labels, labels_of
+from wordmill.evaluation.answering import Answering, labels_of
 from wordmill.evaluation.comparison import FINAL, Comparison, TaskPart, set_hash
+from wordmill.generation.engine import Labels
 from wordmill.metrics.novelty import novelty_statistics
 from wordmill.metrics.pairs import PRIMARY
 from wordmill.models.folder import load_tokenizer
@@ -72,7 +73,7 @@ def main(stage: Stage) -> str:
                 tokenizer=tokenizer,
             ),
         }
-        write_evaluation(stage, record, sets, answers, tracked)
+        write_evaluation(stage, record, sets, answers, labels, tracked)
     return _summary(record)
 
 

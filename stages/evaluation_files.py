@@ -12,6 +12,7 @@ from stages.surroundings import surroundings
 from stages.tracking import StageRun
 from wordmill.evaluation.answering import Answers
 from wordmill.files import write_json
+from wordmill.generation.engine import Labels
 from wordmill.report.markdown import report
 from wordmill.report.measures import is_scored
 from wordmill.report.page import page
@@ -26,7 +27,12 @@ _COLUMNS = ("id", "task", "source", "ask", "target")
 
 
 def write_evaluation(
-    stage: Stage, record: Record, sets: Sets, answers: ByTask, tracked: StageRun
+    stage: Stage,
+    record: Record,
+    sets: Sets,
+    answers: ByTask,
+    labels: Labels,
+    tracked: StageRun,
 ) -> None:
     """Write the stage's folder, and tell MLflow.
 
@@ -35,6 +41,7 @@ def write_evaluation(
         record: the evaluation.
         sets: what was asked.
         answers: what was answered.
+        labels: of `classify`; a served model chooses from the same ones.
         tracked: the stage's run.
     """
     around = surroundings(stage, _generation(answers))
@@ -43,6 +50,7 @@ def write_evaluation(
         write_json(folder / "metrics.json", metrics)
         _write_primary(folder / "primary.csv", record)
         write_json(folder / "scores.json", record)
+        write_json(folder / "labels.json", labels)
         write_json(folder / "surroundings.json", around)
         _write_predictions(folder / "predictions.jsonl", sets, answers)
         (folder / "report.md").write_text(report(record), encoding="utf-8")

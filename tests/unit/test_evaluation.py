@@ -13,6 +13,7 @@ from wordmill.evaluation.comparison import Comparison, set_hash
 from wordmill.evaluation.examples import chosen
 from wordmill.evaluation.exercises import drafts, of_pairs
 from wordmill.evaluation.slices import parts
+from wordmill.generation.engine import Engine
 from wordmill.metrics.likelihood import HeldOut
 from wordmill.metrics.novelty import novelty_statistics
 from wordmill.metrics.pairs import pair_statistics
@@ -21,7 +22,9 @@ from wordmill.models.ngram_model import NgramModel
 from wordmill.models.retrieval import Retrieval
 from wordmill.models.vocabulary import vocabulary_of
 from wordmill.params.evaluate import EvaluateParams
+from wordmill.progress import Progress
 from wordmill.report.markdown import score_table
+from wordmill.tokens.prompts import Request
 from wordmill.tokens.store import running_text
 from wordmill.tokens.tokenizer import encode_batch, end_id, set_direction
 
@@ -155,6 +158,22 @@ def test_labels_are_the_only_answers_of_classify(tokenizer):
     assert found.num_tokens == 0
 
 
+def test_an_engine_that_knows_the_labels_says_nothing_else(tokenizer):
+    model = ngram(small_texts(50, seed=1), tokenizer)
+    labels = {"good, bad": ["bad", "good"]}
+    settings = {"decoding": PARAMS.decoding, "max_source_tokens": 32, "batch_size": 2}
+    engine = Engine(model, tokenizer, labels=labels, **settings)
+    asked = [Request("classify", text, "good, bad") for text in small_texts(3, seed=4)]
+    others = [Request("classify", "x", "never asked"), Request("write", "the mill")]
+    free = Engine(model, tokenizer, **settings)
+    found = engine.answer([others[0], *asked, others[1]], progress=Progress("test"))
+    assert set(found[1:4]) <= {"good", "bad"}
+    places = free.choose(asked, [labels["good, bad"]] * 3, progress=Progress("test"))
+    assert found[1:4] == [labels["good, bad"][place] for place in places]
+    assert [found[0], found[4]] == free.answer(others, progress=Progress("test"))
+    assert "".join(engine.stream(asked[0])) == found[1]
+
+
 def test_too_many_labels_are_texts():
     rows = [pair("x", f"label {n}", task="classify", origin="made") for n in range(300)]
     assert labels_of(rows) == {}
@@ -264,7 +283,7 @@ def test_a_progress_line_never_counts_more_than_there_is(tokenizer):
     )
     asked.of_model("n-gram", ngram(small_texts(50, seed=1), tokenizer))
     assert lines
-    assert "18label" in lines[-1]
+    assert "6/6" in lines[-1]
     assert not any("/6" in line for line in lines)
 
 

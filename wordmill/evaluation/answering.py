@@ -1,7 +1,7 @@
 """What every system answers, and how long it took.
 
-A pair of `classify` is not answered in free words: each of its labels is scored, and the
-likeliest is the answer. Its labels are those that training pairs with the same ask have.
+A pair of `classify` is answered by the likeliest of its labels, those that training pairs with
+the same ask have.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from wordmill.generation.engine import Engine
+from wordmill.generation.engine import Engine, Labels
 from wordmill.models.lead import first_sentence
 from wordmill.progress import Progress, Show
 from wordmill.tokens.prompts import Request
@@ -22,16 +22,12 @@ if TYPE_CHECKING:
 
     from wordmill.data.records import Pair
     from wordmill.evaluation.exercises import Exercise
-    from wordmill.generation.answers import Answer
     from wordmill.models.folder import Model
     from wordmill.models.retrieval import Retrieval
     from wordmill.params.evaluate import EvaluateParams
 
 _MAX_LABELS = 200
 """Of one ask; more are not labels but texts, and are answered in free words."""
-
-Labels = dict[str, list[str]]
-"""ask -> the labels to choose from"""
 
 
 class Answers(NamedTuple):
@@ -68,9 +64,7 @@ class Answering:
         every_seconds: float,
     ) -> None:
         self._requests = [Request(one.task, one.source, one.ask) for one in exercises]
-        self._labels = [
-            labels.get(one.ask, []) if one.task == "classify" else [] for one in exercises
-        ]
+        self._labels = labels
         self._tokenizer, self._params = tokenizer, params
         self._max_source_tokens = max_source_tokens
         self._show, self._every_seconds = show, every_seconds
@@ -91,46 +85,25 @@ class Answering:
             decoding=self._params.decoding,
             max_source_tokens=self._max_source_tokens,
             batch_size=self._params.batch_size,
+            labels=self._labels,
         )
-        texts = [""] * len(self._requests)
-        choosing = [row for row, labels in enumerate(self._labels) if labels]
-        writing = [row for row, labels in enumerate(self._labels) if not labels]
         begun = time.perf_counter()
-        found = self._written(name, engine, writing)
+        with self._progress(name) as progress:
+            found = [answer for (answer,) in engine.generate(self._requests, progress=progress)]
         seconds = time.perf_counter() - begun
-        for row, answer in zip(writing, found, strict=True):
-            texts[row] = answer.text
-        for row, label in zip(choosing, self._chosen(name, engine, choosing), strict=True):
-            texts[row] = label
-        return Answers(texts, sum(answer.num_tokens for answer in found), seconds)
-
-    def _written(self, name: str, engine: Engine, rows: list[int]) -> list[Answer]:
-        if not rows:
-            return []
-        with self._progress(name, total=len(rows), unit="answer") as progress:
-            found = engine.generate([self._requests[row] for row in rows], progress=progress)
-        return [answer for (answer,) in found]
-
-    def _chosen(self, name: str, engine: Engine, rows: list[int]) -> list[str]:
-        if not rows:
-            return []
-        labels = [self._labels[row] for row in rows]
-        # Those of equal requests are scored once: how many there are is not known before.
-        with self._progress(name, total=None, unit="label") as progress:
-            requests = [self._requests[row] for row in rows]
-            places = engine.choose(requests, labels, progress=progress)
-        return [of_row[place] for of_row, place in zip(labels, places, strict=True)]
+        num_tokens = sum(answer.num_tokens for answer in found)
+        return Answers([answer.text for answer in found], num_tokens, seconds)
 
     def _looked_up(self, answers: Callable[[], list[str]]) -> Answers:
         begun = time.perf_counter()
         return Answers(answers(), 0, time.perf_counter() - begun)
 
-    def _progress(self, system: str, *, total: int | None, unit: str) -> Progress:
+    def _progress(self, system: str) -> Progress:
         return Progress(
             f"{system}: {self._requests[0].task}",
             show=self._show,
-            total=total,
-            unit=unit,
+            total=len(self._requests),
+            unit="answer",
             every_seconds=self._every_seconds,
         )
 

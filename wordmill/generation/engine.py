@@ -21,6 +21,7 @@ from wordmill.generation.searching import generated
 from wordmill.generation.steppers import Stepper, new_stepper
 from wordmill.models.encoder_decoder import decoder_start_id
 from wordmill.models.ngram_model import NgramModel
+from wordmill.progress import Progress
 from wordmill.tasks import answer_text
 from wordmill.tokens.encoding import PlainEncoder
 from wordmill.tokens.prompts import Prompts, Request
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
 
     from wordmill.models.folder import Model
     from wordmill.params.decoding import DecodingParams
-    from wordmill.progress import Progress
+
+
+Labels = dict[str, list[str]]
+"""What is asked of `classify` -> the labels to choose from."""
 
 
 class _Item(NamedTuple):
@@ -53,6 +57,8 @@ class Engine:
         decoding: how the model's distribution becomes text.
         max_source_tokens: where a source is cut, as in training.
         batch_size: rows decoded at once.
+        labels: of `classify`, by what is asked; of a request that asks so the likeliest of them
+            is the answer, and nothing else can be.
 
     Raises:
         ParamsError: the answers may be longer than the decoder can say.
@@ -66,7 +72,9 @@ class Engine:
         decoding: DecodingParams,
         max_source_tokens: int,
         batch_size: int,
+        labels: Labels | None = None,
     ) -> None:
+        self._labels = labels or {}
         self._model, self._decoding, self._batch_size = model, decoding, batch_size
         self._encoder = PlainEncoder(tokenizer)
         self._prompts = Prompts(self._encoder, max_source_tokens=max_source_tokens)
@@ -99,6 +107,9 @@ class Engine:
         Raises:
             ParamsError: a prompt is longer than the model takes, or there are not so many answers.
         """
+        choosing = [row for row, asked in enumerate(requests) if self._labels_of(asked)]
+        if choosing:
+            return self._some_chosen(requests, choosing, progress, num_sequences)
         self._check_number(num_sequences)
         prompts = self._encoded(requests)
         copies = num_sequences if self._decoding.is_sampled else 1
@@ -121,6 +132,27 @@ class Engine:
             done = (start + len(chosen)) // copies - start // copies
             progress.advance(done, note=f"{rate:,.0f} tokens/s")
         return answers
+
+    def _labels_of(self, asked: Request) -> list[str]:
+        return self._labels.get(asked.ask, []) if asked.task == "classify" else []
+
+    def _some_chosen(
+        self, requests: list[Request], rows: list[int], progress: Progress, num_sequences: int
+    ) -> list[list[Answer]]:
+        """Choose the answers of `rows`, each once, and write the others."""
+        is_chosen = set(rows)
+        writing = [row for row in range(len(requests)) if row not in is_chosen]
+        written = self.generate(
+            [requests[row] for row in writing], progress=progress, num_sequences=num_sequences
+        )
+        asked = [requests[row] for row in rows]
+        labels = [self._labels_of(one) for one in asked]
+        places = self.choose(asked, labels, progress=Progress("labels"))
+        progress.advance(len(rows))
+        found = dict(zip(writing, written, strict=True))
+        for row, of_row, place in zip(rows, labels, places, strict=True):
+            found[row] = [Answer(of_row[place], 0, True)]
+        return [found[row] for row in range(len(requests))]
 
     def choose(
         self, requests: list[Request], labels: list[list[str]], *, progress: Progress
@@ -157,11 +189,14 @@ class Engine:
     def stream(self, request: Request) -> Iterator[str]:
         """Pieces of the answer's text as they come; joined they are what `answer` gives.
 
-        A search over beams, and a model that the decode loop does not serve, give one piece.
+        A search over beams, a label, and a model that the loop does not serve give one piece.
 
         Raises:
             ParamsError: the prompt is longer than the model takes.
         """
+        if self._labels_of(request):
+            yield self.answer([request], progress=Progress("label"))[0]
+            return
         items = [_Item(self._encoded([request])[0], 0, 0)]
         stepper = self._stepper()
         if stepper is None or self._decoding.num_beams > 1:

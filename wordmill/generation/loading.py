@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from wordmill.generation.engine import Engine
+from wordmill.generation.engine import Engine, Labels
 from wordmill.models.folder import load_model, load_tokenizer
 from wordmill.params.decoding import DecodingParams
 
@@ -14,6 +14,7 @@ def load_engine(
     decoding: dict[str, Any],
     max_source_tokens: int,
     batch_size: int,
+    labels: Labels | None = None,
     is_remote_code_run: bool = False,
 ) -> Engine:
     """Load the model and tokenizer of a folder into an engine.
@@ -23,6 +24,7 @@ def load_engine(
         decoding: the values of `evaluate.decoding`.
         max_source_tokens: where a source is cut, as in training.
         batch_size: rows decoded at once.
+        labels: of `classify`, by what is asked.
         is_remote_code_run: whether Python code that came with the checkpoint may run here.
 
     Raises:
@@ -34,4 +36,5 @@ def load_engine(
         decoding=DecodingParams.model_validate(decoding),
         max_source_tokens=max_source_tokens,
         batch_size=batch_size,
+        labels=labels,
     )
