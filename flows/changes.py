@@ -14,7 +14,6 @@ from flows.dvc_stages import (
     DAG,
     LOCK,
     Locked,
-    Stage,
     in_order,
     read_locked,
     read_stages,

@@ -51,7 +51,7 @@ class Cache:
 
     def _is_there(self, object_hash: str) -> bool:
         try:
-            mode = os.stat(f"{self._objects}/{object_hash[:2]}/{object_hash[2:]}").st_mode
+            mode = os.stat(f"{self._objects}/{object_hash[:2]}/{object_hash[2:]}").st_mode  # noqa: PTH116 - thousands of them
         except FileNotFoundError:
             return False
         except OSError as error:

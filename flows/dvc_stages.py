@@ -167,7 +167,7 @@ def _out(entry: Any, params: Mapping) -> tuple[str, bool]:
 
 
 def _params(entries: list[Any]) -> dict[str, list[str]]:
-    keys: dict[str, list[str]] = {}
+    keys: dict[str, list[Any]] = {}
     for entry in entries:
         told = {PARAMS: [entry]} if isinstance(entry, str) else _mapping(entry, "params")
         for file, names in told.items():
@@ -199,10 +199,11 @@ def _locked_file(raw: Any) -> tuple[str, str]:
     entry = _mapping(raw, str(LOCK))
     _only(entry, _LOCKED_FILE_KEYS, str(LOCK))
     path, md5 = entry.get("path"), entry.get("md5")
-    is_known = entry.get("hash") == "md5" and isinstance(md5, str) and _MD5.fullmatch(md5)
-    if not isinstance(path, str) or not is_known or ("nfiles" in entry) != md5.endswith(".dir"):
+    if not isinstance(path, str) or not isinstance(md5, str) or not _MD5.fullmatch(md5):
+        raise DoubtError(f"{LOCK}: {path} has no plain hash")
+    if entry.get("hash") != "md5" or ("nfiles" in entry) != md5.endswith(".dir"):
         raise DoubtError(f"{LOCK}: {path} has a hash of another kind")
-    return path, cast("str", md5)
+    return path, md5
 
 
 def _path(said: Any, params: Mapping) -> str:
