@@ -52,10 +52,10 @@ def _difference(before: Manifest, now: Manifest) -> str:
         for names, what in ((new, "new"), (changed, "changed"), (gone, "gone"))
         if names
     ]
-    num_files = len(new) + len(changed) + len(gone)
-    counts[0] = counts[0].replace(" ", " file " if num_files == 1 else " files ", 1)
+    first, _, what = counts[0].partition(" ")
+    counts[0] = f"{first} file{'s' if first != '1' else ''} {what}"
     names = [*new, *changed, *gone]
-    more = ", ..." if num_files > _MOST_NAMED else ""
+    more = ", ..." if len(names) > _MOST_NAMED else ""
     return f"{', '.join(counts)}: {', '.join(names[:_MOST_NAMED])}{more}"
 
 
