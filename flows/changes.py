@@ -5,6 +5,7 @@ edits), without importing it: a look at the default project takes some hundredth
 Whatever can't be judged for sure raises `DoubtError`; then DVC is asked (flows/dag.py).
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from flows.dvc_cache import Cache
 from flows.dvc_stages import (
     DAG,
     LOCK,
+    PARAMS,
     Locked,
     in_order,
     read_locked,
@@ -32,12 +34,17 @@ class Look:
     """
 
     def __init__(self) -> None:
-        self._stages = read_stages()
+        self._values: dict[str, dict[str, Any]] = {}
+        self._stages = read_stages(self.params)
         self._locked = read_locked()
         self._hashes, self._cache = Hashes(), Cache()
-        self._params: dict[str, dict[str, Any]] = {}
         if any(self._hashes.ignored.matches(str(file), is_folder=False) for file in (DAG, LOCK)):
             raise DoubtError(".dvcignore leaves out what DVC itself reads")
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What params.yaml holds, empty where there is none."""
+        return self._values_of(PARAMS) if Path(PARAMS).exists() else {}
 
     @property
     def needs(self) -> dict[str, list[str]]:
@@ -52,6 +59,9 @@ class Look:
         """
         stage, locked = self._stages[name], self._locked.get(name)
         if locked is None:
+            for path in stage.deps:  # so that the next look can name what changed since
+                with suppress(DoubtError):
+                    self._hashes.of(path)
             return [NEVER_RUN]
         found = ["its command has changed"] if stage.cmd != locked.cmd else []
         for file, keys in stage.params.items():
@@ -87,10 +97,10 @@ class Look:
         return changed_params(locked, values, changed)
 
     def _values_of(self, file: str) -> dict[str, Any]:
-        if file not in self._params:
-            self._params[file] = read_yaml(Path(file))
-            _check_keys(self._params[file], file)
-        return self._params[file]
+        if file not in self._values:
+            self._values[file] = read_yaml(Path(file))
+            _check_keys(self._values[file], file)
+        return self._values[file]
 
     def _changed_dep(self, path: str, locked: Locked) -> list[str]:
         before, now = locked.deps.get(path), self._hashes.of(path)

@@ -23,7 +23,7 @@ def needs() -> dict[str, list[str]]:
     """The stages in order, each with those whose outputs it needs."""
     stages = read_params(_DAG)["stages"]
     return in_order(
-        Stage(name, "", said.get("deps", []), {}, dict.fromkeys(map(_path, said["outs"]), True))
+        Stage(name, "", said.get("deps", []), {}, dict.fromkeys(_outs(said), True))
         for name, said in stages.items()
     )
 
@@ -103,5 +103,6 @@ def _locked() -> dict[str, Any]:
     return read_params(_LOCK)["stages"] if _LOCK.exists() else {}
 
 
-def _path(out: Any) -> str:
-    return out if isinstance(out, str) else next(iter(out))
+def _outs(said: dict[str, Any]) -> list[str]:
+    entries = [out for key in ("outs", "metrics", "plots") for out in said.get(key, [])]
+    return [out if isinstance(out, str) else next(iter(out)) for out in entries]

@@ -8,7 +8,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 from graphlib import TopologicalSorter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from flows.doubt import DoubtError
@@ -70,15 +70,17 @@ def read_yaml(path: Path) -> Mapping:
         raise DoubtError(f"{path} can't be read: {type(error).__name__}") from None
 
 
-def read_stages() -> dict[str, Stage]:
-    """The stages of dvc.yaml in its order, references to params resolved.
+def read_stages(params: Mapping) -> dict[str, Stage]:
+    """The stages of dvc.yaml in its order, its references filled in.
+
+    Args:
+        params: what params.yaml holds, empty where there is none.
 
     Raises:
         DoubtError: it says something that only DVC understands.
     """
     found = read_yaml(DAG)
     _only(found, _DAG_KEYS, str(DAG))
-    params = read_yaml(Path(PARAMS)) if Path(PARAMS).exists() else {}
     stages = _mapping(found.get("stages", {}), "stages")
     return {name: _stage(name, said, params) for name, said in stages.items()}
 
@@ -102,11 +104,15 @@ def read_locked() -> dict[str, Locked]:
 def in_order(stages: Iterable[Stage]) -> dict[str, list[str]]:
     """By stage, in an order in which they can run, the stages whose outputs each needs."""
     found = list(stages)
-    makers = {PurePosixPath(out): stage.name for stage in found for out in stage.outs}
+    makers = {out: stage.name for stage in found for out in stage.outs}
     needs: dict[str, list[str]] = {stage.name: [] for stage in found}
     for stage in found:
-        for dep in map(PurePosixPath, stage.deps):
-            made = [out for out in makers if out in (dep, *dep.parents) or dep in out.parents]
+        for dep in stage.deps:
+            made = [
+                out
+                for out in makers
+                if f"{dep}/".startswith(f"{out}/") or f"{out}/".startswith(f"{dep}/")
+            ]
             needs[stage.name] += [makers[out] for out in made if makers[out] != stage.name]
     order = TopologicalSorter(needs).static_order()
     return {name: list(dict.fromkeys(needs[name])) for name in order}

@@ -12,7 +12,7 @@ _RECORD = Path("data/ingest/sources.json")
 _PYTHON_DOCS = "python-docs"
 
 
-def moved_on(ingest: dict[str, Any]) -> list[str]:
+def moved_on(ingest: Any) -> list[str]:
     """In words, each source that is no longer what the last ingest saw.
 
     Where this Python alone is outside, as in the default project, nothing heavy is imported.
@@ -26,7 +26,8 @@ def moved_on(ingest: dict[str, Any]) -> list[str]:
     seen = _seen()
     if not seen:
         return []
-    if set(seen) == {_PYTHON_DOCS} and ingest.get("sources") == [{"kind": _PYTHON_DOCS}]:
+    is_default = isinstance(ingest, dict) and ingest.get("sources") == [{"kind": _PYTHON_DOCS}]
+    if is_default and set(seen) == {_PYTHON_DOCS}:
         return _told(seen, {_PYTHON_DOCS: _this_python()})
     from wordmill.params.ingest import IngestParams
     from wordmill.params.section import parse_params

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from flows.changes import Look
 from flows.doubt import DoubtError
-from flows.dvc_stages import PARAMS, read_yaml
+from flows.dvc_stages import PARAMS
 from flows.makers import makers_of
 from flows.outside import moved_on
 from wordmill.errors import ParamsError
@@ -50,10 +50,10 @@ def plan(*, is_forced: bool = False) -> list[Step]:
         ParamsError: dvc.yaml, dvc.lock or params.yaml is wrong.
         TryAgainError: DVC had to be asked and is at work.
     """
-    needs, why, hashes = _looked()
+    needs, why, hashes, params = _looked()
     beyond: dict[str, list[str]] = {stage: [_FORCED] if is_forced else [] for stage in needs}
     if _READS_OUTSIDE in beyond:
-        beyond[_READS_OUTSIDE] += moved_on(_section(_READS_OUTSIDE))
+        beyond[_READS_OUTSIDE] += moved_on(params.get(_READS_OUTSIDE, {}))
     makers = makers_of(hashes)
     steps: dict[str, Step] = {}
     for stage, upstream in needs.items():
@@ -94,8 +94,14 @@ def _line(step: Step) -> str:
     return "reused: nothing changed" + (f"; made by run {step.made_by}" if step.made_by else "")
 
 
-def _looked() -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, str]]:
-    """What each stage needs, why it would run, and the hash of what it made."""
+class _Found(NamedTuple):
+    needs: dict[str, list[str]]
+    why: dict[str, list[str]]
+    hashes: dict[str, str]
+    params: dict[str, Any]
+
+
+def _looked() -> _Found:
     try:
         look = Look()
         needs = look.needs
@@ -115,21 +121,15 @@ def _looked() -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, str
     else:
         look.save()
     hashes = {stage: look.output_hash(stage) for stage in needs}
-    return needs, why, {stage: found for stage, found in hashes.items() if found}
+    return _Found(needs, why, {stage: h for stage, h in hashes.items() if h}, look.params)
 
 
-def _asked() -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, str]]:
+def _asked() -> _Found:
     from flows import dag
+    from wordmill.params.section import read_params
 
     needs = dag.needs()
-    hashes = {stage: dag.output_hash(stage) for stage in needs}
     why = dag.reasons_of_dvc(list(needs))
-    return needs, why, {stage: found for stage, found in hashes.items() if found}
-
-
-def _section(name: str) -> dict[str, Any]:
-    try:
-        section = read_yaml(Path(PARAMS)).get(name, {})
-    except DoubtError as doubt:
-        raise ParamsError(str(doubt)) from None
-    return section if isinstance(section, dict) else {}
+    hashes = {stage: dag.output_hash(stage) for stage in needs}
+    params = read_params(Path(PARAMS))
+    return _Found(needs, why, {stage: h for stage, h in hashes.items() if h}, params)

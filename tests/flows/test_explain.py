@@ -1,5 +1,6 @@
 """The fast verdicts held against DVC's, through random edits of a tiny project."""
 
+import json
 import logging
 import os
 import random
@@ -7,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import ROOT, run_in
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from ruamel.yaml import YAML
@@ -15,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 from flows import hashes
 from flows.changes import Look
 from flows.doubt import DoubtError
+from flows.plan import plan
 
 # DVC's own use of pygtrie is deprecated there.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -326,3 +329,58 @@ def test_a_file_of_the_last_seconds_is_not_remembered(project, monkeypatch):
     path.write_text("[]\n")
     os.utime(path, ns=(old, old))
     assert hashes.Hashes().of("raw/a.jsonl") != before
+
+
+def explained(project: Path, *arguments: str):
+    command = ["python", "-m", "flows.cli", "explain", *arguments]
+    return run_in(project, *command, PYTHONPATH=str(ROOT))
+
+
+def test_explain_says_what_would_run_and_runs_nothing(project):
+    before = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")}
+    assert explained(project).stdout.startswith("Nothing new")
+    Path("raw/b.jsonl").write_text("other")
+    Path("raw/new.jsonl").write_text("new")
+    Path("code/lib/b.py").write_text("b = 2")
+    write_yaml("params.yaml", {**PARAMS, "tell": {"is_on": False, "text": "x"}})
+    done = explained(project)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Would run: read, tell; and 1 after that."
+    assert sorted(lines[1:]) == [
+        "  alone  reused: nothing changed",
+        "  count  runs after read, if what it reads changes",
+        "  read   runs because data in raw: 1 file new, 1 changed: new.jsonl, b.jsonl;"
+        " data in code/lib: 1 file changed: b.py",
+        "  tell   runs because tell.is_on went from True to False;"
+        " data in code/lib: 1 file changed: b.py",
+    ]
+    told = json.loads(explained(project, "count", "--json").stdout)
+    assert [(step["stage"], step["verdict"]) for step in told] == [
+        ("read", "run"),
+        ("count", "after"),
+    ]
+    assert {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")} == before
+
+
+def test_an_unknown_stage_is_told_in_a_line(project):
+    done = explained(project, "reed")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("wordmill: reed: no such stage; dvc.yaml has ")
+    assert all(stage in line for stage in DAG["stages"])
+
+
+def test_in_doubt_dvc_is_asked(project):
+    dag = read_yaml("dvc.yaml")
+    dag["stages"]["tell"]["frozen"] = True  # its inputs no longer count
+    write_yaml("dvc.yaml", dag)
+    Path("code/lib/a.py").write_text("a = 2")
+    assert ours() is None
+    found = {step.stage: step.why for step in plan()}
+    assert found == {
+        "alone": [],
+        "read": ["code/lib is modified"],
+        "count": ["code/lib/a.py is modified"],
+        "tell": [],
+    }

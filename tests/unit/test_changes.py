@@ -81,7 +81,7 @@ def ran(folder):
 
 def test_the_project_itself_is_read_without_doubt(monkeypatch):
     monkeypatch.chdir(ROOT)
-    stages = read_stages()
+    stages = read_stages(Look().params)
     assert stages["ingest"].deps[0] == "data/raw"  # ${ingest.root}
     assert stages["evaluate"].params["params.yaml"][0] == "clean.mask"
     assert list(Look().needs)[:2] == ["ingest", "clean"]
@@ -113,10 +113,9 @@ def test_the_project_itself_is_read_without_doubt(monkeypatch):
     ],
 )
 def test_what_only_dvc_can_read_is_left_to_it(folder, change):
-    write_yaml("params.yaml", {"lr": 0.1})
     write_dag({**STAGE, **change})
     with pytest.raises(DoubtError):
-        read_stages()
+        read_stages({"lr": 0.1})
 
 
 @pytest.mark.parametrize(
@@ -244,6 +243,17 @@ def test_what_is_gone_is_told(ran):
     ]
     Path("dvc.lock").unlink()
     assert Look().reasons("one") == ["it has not run here before"]
+
+
+def test_what_changed_since_the_first_run_is_named(ran):
+    lock = Path("dvc.lock").read_text()
+    Path("dvc.lock").unlink()
+    for listing in Path(".wordmill/hashes").iterdir():
+        listing.unlink()
+    plan()  # the look before the first run
+    write("dvc.lock", lock)
+    write("raw/c.txt", "c")
+    assert Look().reasons("one") == ["data in raw: 1 file new: c.txt"]
 
 
 def test_an_object_that_is_not_in_the_cache_reruns_its_stage(ran):
