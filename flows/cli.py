@@ -95,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--mlflow-port", type=int, default=5000, help="(5000)")
     ui.add_argument("--prefect-port", type=int, default=4200, help="(4200)")
     ui.set_defaults(command=_ui)
+
+    explain = commands.add_parser("explain", help="say what would run and why, and run nothing")
+    explain.add_argument("stage", nargs="?", help="this one alone, with what runs before it")
+    explain.add_argument("--json", action="store_true", help="for programs")
+    explain.set_defaults(command=_explain)
     return parser
 
 
@@ -188,6 +193,13 @@ def _ui(arguments: argparse.Namespace) -> int:
     from flows.ui import serve
 
     return serve(mlflow_port=arguments.mlflow_port, prefect_port=arguments.prefect_port)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from flows.explain import explain
+
+    print(explain(arguments.stage, is_json=arguments.json))
+    return 0
 
 
 def _checked_params() -> "Params":

@@ -1,10 +1,12 @@
 """What dvc.yaml says and what DVC thinks of it: the stages, what changed, what was made."""
 
-from collections.abc import Iterable
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from flows.changes import Look
+from flows.doubt import DoubtError
+from flows.dvc_stages import Stage, in_order
+from flows.reasons import NEVER_RUN, changed_params
 from wordmill.errors import ParamsError, TryAgainError
 from wordmill.params.section import read_params
 
@@ -13,29 +15,34 @@ _LOCK = Path("dvc.lock")
 
 
 def stages_in_order() -> list[str]:
-    """The stages of dvc.yaml in its order, but each after those whose outputs it needs."""
+    """The stages of dvc.yaml, each after those whose outputs it needs."""
+    return list(needs())
+
+
+def needs() -> dict[str, list[str]]:
+    """The stages in order, each with those whose outputs it needs."""
     stages = read_params(_DAG)["stages"]
-    makers = {Path(out): name for name, stage in stages.items() for out in stage["outs"]}
-    needs = {
-        name: {
-            maker
-            for dep in stage["deps"]
-            for out, maker in makers.items()
-            if out in (Path(dep), *Path(dep).parents)
-        }
-        for name, stage in stages.items()
-    }
-    sorter, ready, found = TopologicalSorter(needs), list[str](), list[str]()
-    sorter.prepare()
-    while sorter.is_active():
-        ready = sorted([*ready, *sorter.get_ready()], key=list(stages).index)
-        found.append(ready.pop(0))
-        sorter.done(found[-1])
-    return found
+    return in_order(
+        Stage(name, "", said.get("deps", []), {}, dict.fromkeys(_outs(said), True))
+        for name, said in stages.items()
+    )
 
 
 def reasons_to_run(stage: str) -> list[str]:
     """Why DVC would run a stage now, in words; empty where it would not.
+
+    Raises:
+        TryAgainError: something else holds DVC's lock.
+        ParamsError: dvc.yaml is wrong.
+    """
+    try:
+        return Look().reasons(stage)
+    except DoubtError:
+        return reasons_of_dvc([stage])[stage]
+
+
+def reasons_of_dvc(stages: list[str]) -> dict[str, list[str]]:
+    """Why each of these stages would run, as DVC itself judges it.
 
     Raises:
         TryAgainError: something else holds DVC's lock.
@@ -46,18 +53,24 @@ def reasons_to_run(stage: str) -> list[str]:
     from dvc.lock import LockError
     from dvc.repo import Repo
 
-    locked = _locked().get(stage)
-    if locked is None:
-        return ["it has not run here before"]
+    locked = _locked()
+    known = [stage for stage in stages if stage in locked]
     try:
         with Repo() as repo:
-            status: dict[str, list[Any]] = repo.status([stage])
+            status: dict[str, list[Any]] = repo.status(known) if known else {}
     except LockError as error:
         raise TryAgainError(f"dvc: {error}") from None
     except DvcException as error:
         raise ParamsError(f"dvc: {error}") from None
+    return {
+        stage: _in_words(status.get(stage, []), locked[stage]) if stage in locked else [NEVER_RUN]
+        for stage in stages
+    }
+
+
+def _in_words(changes: list[Any], locked: dict[str, Any]) -> list[str]:
     reasons: list[str] = []
-    for change in status.get(stage, []):
+    for change in changes:
         if isinstance(change, str):  # «changed command» and the like
             reasons.append(change)
             continue
@@ -66,7 +79,8 @@ def reasons_to_run(stage: str) -> list[str]:
         ]
         for path, how in change.get("changed deps", {}).items():
             if isinstance(how, dict):  # a file of params: its keys
-                reasons += _changed_params(locked["params"][path], read_params(Path(path)), how)
+                before = locked.get("params", {}).get(path, {})
+                reasons += changed_params(before, read_params(Path(path)), how)
             else:
                 reasons.append(f"{path} is {how}")
     return reasons
@@ -89,27 +103,6 @@ def _locked() -> dict[str, Any]:
     return read_params(_LOCK)["stages"] if _LOCK.exists() else {}
 
 
-def _changed_params(
-    locked: dict[str, Any], values: dict[str, Any], keys: Iterable[str]
-) -> list[str]:
-    """Each changed value with what it was; DVC names the section alone."""
-    lines: list[str] = []
-    for key in keys:
-        now: Any = values
-        for part in key.split("."):
-            now = now.get(part) if isinstance(now, dict) else None
-        before_by_key, now_by_key = _leaves(key, locked.get(key)), _leaves(key, now)
-        for leaf in sorted({*before_by_key, *now_by_key}):
-            before, after = before_by_key.get(leaf), now_by_key.get(leaf)
-            if before != after:
-                lines.append(f"{leaf} went from {before} to {after}")
-    return lines
-
-
-def _leaves(key: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {key: value}
-    found: dict[str, Any] = {}
-    for name, inner in value.items():
-        found |= _leaves(f"{key}.{name}", inner)
-    return found
+def _outs(said: dict[str, Any]) -> list[str]:
+    entries = [out for key in ("outs", "metrics", "plots") for out in said.get(key, [])]
+    return [out if isinstance(out, str) else next(iter(out)) for out in entries]

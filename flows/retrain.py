@@ -17,8 +17,8 @@ from prefect.states import Completed, Failed
 from flows import dag
 from flows.group import lead
 from flows.lineage import dvc_tags, git_tags, version_tags
-from flows.outside import sources_that_moved_on
 from flows.pipeline import Outcome, run_stage
+from flows.plan import plan, told
 from flows.registry import CHAMPION, Registry
 from flows.summary import Summary
 from flows.tracking import Tracking
@@ -28,7 +28,6 @@ from wordmill.params.everything import Params
 from wordmill.params.section import parse_params, read_params
 
 _RETRIES = 2
-_FORCED = ["asked to, with --force"]
 
 
 def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -86,10 +85,8 @@ def _brought_up_to_date(params: Params, *, is_forced: bool) -> Summary:
     summary = Summary(model=registry.name)
     if left := tracking.close_left_behind():
         summary.repaired.append(f"Repaired: {left} MLflow run(s) of a killed flow were ended.")
-    stages = dag.stages_in_order()
-    why = {stage: list(_FORCED) for stage in stages} if is_forced else {}
-    why["ingest"] = why.get("ingest", []) + sources_that_moved_on(params.ingest)
-    has_work = any(why.values()) or any(dag.reasons_to_run(stage) for stage in stages)
+    steps = plan(is_forced=is_forced)
+    has_work = any(step.may_run for step in steps)
     known = None if has_work else registry.verified_version_of(version_tags())
     if known and registry.holder_of(CHAMPION):
         summary.standing = registry.standing(known, is_new=False)
@@ -97,8 +94,9 @@ def _brought_up_to_date(params: Params, *, is_forced: bool) -> Summary:
     tags = {**git_tags(), "prefect.flow_run": str(flow_run.id)}
     with tracking.pipeline_run(str(flow_run.name), tags) as run_id:
         summary.pipeline_run = run_id
-        for stage in stages:
-            summary.outcomes.append(_run(stage, why.get(stage, []), run_id))
+        print(f"\nThis run\n{told(steps)}\n", flush=True)
+        for step in steps:
+            summary.outcomes.append(_run(step.stage, step.beyond, run_id))
             if summary.failed:
                 tracking.fail(run_id)
                 return summary

@@ -7,8 +7,6 @@ import fcntl
 import json
 import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,6 +94,9 @@ def announced_ui(*, prefect_api: str) -> Generator[None]:
 def _running_prefect() -> str | None:
     if not _UI_ADDRESSES.exists():
         return None
+    import urllib.error  # 50 ms, for the few who need it
+    import urllib.request
+
     address = json.loads(_UI_ADDRESSES.read_text())["prefect_api"]
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=_HEALTH_SECONDS):

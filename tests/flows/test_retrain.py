@@ -128,6 +128,12 @@ def test_a_finetune_param_reruns_its_stages_and_makes_a_challenger(project, firs
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"finetune +ran because finetune.lr went from 0.01 to 0.005", done.stdout)
     assert re.search(r"pretrain +reused.*made by run [0-9a-f]{32}", done.stdout)
+    plan = done.stdout.partition("This run\n")[2].partition("\n\n")[0].splitlines()
+    assert sorted(plan[-3:]) == [
+        "  baselines  runs because finetune.lr went from 0.01 to 0.005",
+        "  evaluate   runs after baselines, finetune, if what it reads changes",
+        "  finetune   runs because finetune.lr went from 0.01 to 0.005",
+    ]
     assert "models:/small/2, registered, challenger; champion is version 1" in done.stdout
     done = run_in(project, "python", "-m", "flows.cli", "promote", "2")
     assert done.stdout.strip() == "champion of small: version 2 (was 1)"

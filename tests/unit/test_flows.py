@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import ROOT
 
-from flows import dag, outside
+from flows import dag, outside, reasons
 from flows.pipeline import Outcome, _outcome
 from flows.registry import Standing
 from flows.summary import Summary
@@ -22,7 +22,7 @@ def test_stages_come_after_what_they_need(monkeypatch):
 def test_a_changed_param_is_told_with_both_values():
     locked = {"finetune": {"lr": 0.1, "steps": 5, "gone": 1}, "seed": 1}
     values = {"finetune": {"lr": 0.2, "steps": 5, "new": [1]}, "seed": 2}
-    assert dag._changed_params(locked, values, ["finetune", "seed"]) == [
+    assert reasons.changed_params(locked, values, ["finetune", "seed"]) == [
         "finetune.gone went from 1 to None",
         "finetune.lr went from 0.1 to 0.2",
         "finetune.new went from None to [1]",
