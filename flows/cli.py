@@ -35,6 +35,9 @@ def main() -> None:
     except WordmillError as error:
         print(f"wordmill: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
+    except BrokenPipeError:  # whoever read has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
         print("\nwordmill: interrupted; what is done stays done", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
