@@ -95,6 +95,27 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--mlflow-port", type=int, default=5000, help="(5000)")
     ui.add_argument("--prefect-port", type=int, default=4200, help="(4200)")
     ui.set_defaults(command=_ui)
+
+    experiment = commands.add_parser("experiment", help="run a grid of params and seeds")
+    experiment.add_argument(
+        "-S", dest="asked", action="append", default=[], metavar="KEY=VALUE,...", help="an axis"
+    )
+    experiment.add_argument("--seeds", type=int, help="how many, from that of params.yaml on")
+    experiment.add_argument("--jobs", type=int, default=1, help="experiments at once (1)")
+    experiment.add_argument("--name", help="of the grid")
+    experiment.add_argument("--dry-run", action="store_true", help="only say what would run")
+    experiment.set_defaults(command=_experiment)
+
+    compare = commands.add_parser("compare", help="compare results, wherever they are kept")
+    compare.add_argument(
+        "names",
+        nargs="+",
+        metavar="RESULT",
+        help="an experiment or grid, a git revision, an MLflow run, a version's number or alias,"
+        " a folder, or `workspace`",
+    )
+    compare.add_argument("--out", type=Path, help="a page to write, such as compare.html")
+    compare.set_defaults(command=_compare)
     return parser
 
 
@@ -188,6 +209,25 @@ def _ui(arguments: argparse.Namespace) -> int:
     from flows.ui import serve
 
     return serve(mlflow_port=arguments.mlflow_port, prefect_port=arguments.prefect_port)
+
+
+def _experiment(arguments: argparse.Namespace) -> int:
+    from flows.experiment import experiment
+
+    return experiment(
+        arguments.asked,
+        num_seeds=arguments.seeds,
+        jobs=arguments.jobs,
+        name=arguments.name,
+        is_dry=arguments.dry_run,
+    )
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from flows.compare import compare
+
+    print(compare(arguments.names, out=arguments.out))
+    return 0
 
 
 def _checked_params() -> "Params":
