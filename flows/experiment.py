@@ -1,8 +1,8 @@
-"""`wordmill experiment`: a grid of params, each combination in a workspace and a process of its own.
+"""`wordmill experiment`: a grid of params, each combination in a workspace and process of its own.
 
 What is done is remembered in `.wordmill/experiments/GRID`, so that the same command, started again
-after any end, goes on where it was. An experiment is known by its params, the code and the data: when
-one of these changes it is another one, and DVC's cache has what did not change of it.
+after any end, goes on where it was. An experiment is known by its params, the code and the data:
+when one of these changes it is another one, and DVC's cache has what did not change of it.
 """
 
 import fcntl

@@ -1,8 +1,8 @@
 """A workspace for each experiment: a clone of the project as it stands now, with its own params.
 
 What is committed comes from git's own store, what is not as a tree that git makes of it; data that
-git does not know is linked. All share the project's DVC cache, so that what one has made is restored
-in the others.
+git does not know is linked. All share the project's DVC cache, so that what one has made is
+restored in the others.
 """
 
 import os
@@ -57,7 +57,9 @@ def snapshot(values: list[dict[str, Any]]) -> Snapshot:
             " and `git commit -m start`"
         ) from None
     if Path(top).resolve() != Path.cwd().resolve():
-        raise ParamsError(f"experiments need a project at the root of its git repository, not {top}")
+        raise ParamsError(
+            f"experiments need a project at the root of its git repository, not {top}"
+        )
     tree = _tree()
     files = _git("ls-tree", "-r", "-z", tree).split("\0")
     deciding = [line for line in files if line.partition("\t")[2].startswith(_DECIDING)]
@@ -78,8 +80,7 @@ def make_workspace(place: Path, one: Combination, taken: Snapshot, *, cache: Pat
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
     _git("clone", "--quiet", "--shared", "--no-checkout", str(Path.cwd()), str(partial))
-    for command in (["update-ref", "--no-deref", "HEAD", taken.commit],):
-        _git("-C", str(partial), *command)
+    _git("-C", str(partial), "update-ref", "--no-deref", "HEAD", taken.commit)
     _git("-C", str(partial), "read-tree", "--reset", "-u", taken.tree)
     _share_cache(partial, cache)
     for path in taken.links:
@@ -112,7 +113,9 @@ def _link(path: Path, partial: Path, place: Path) -> None:
     if ".." in path.parts:
         there = Path(os.path.normpath(place / path))
         if EXPERIMENTS.resolve() not in there.resolve().parents:
-            raise ParamsError(f"{path}: leaves the project; experiments need it as {path.resolve()}")
+            raise ParamsError(
+                f"{path}: leaves the project; experiments need it as {path.resolve()}"
+            )
         if not there.is_symlink():
             there.parent.mkdir(parents=True, exist_ok=True)
             there.symlink_to(path.resolve())

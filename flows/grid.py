@@ -68,7 +68,9 @@ def combinations(
         for chosen in product(*(axis.values for axis in axes))
     ]
     if len(grid) > _MOST:
-        raise ParamsError(f"{len(grid):,} experiments; at most {_MOST:,} at once: give fewer values")
+        raise ParamsError(
+            f"{len(grid):,} experiments; at most {_MOST:,} at once: give fewer values"
+        )
     found = [Combination(changes=changes, values=changed(values, changes)) for changes in grid]
     _check(found)
     return found
@@ -110,7 +112,9 @@ def words(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def stage_key(name: str, *, dag: dict[str, Any], values: dict[str, Any], made: dict[str, str]) -> str:
+def stage_key(
+    name: str, *, dag: dict[str, Any], values: dict[str, Any], made: dict[str, str]
+) -> str:
     """What a stage's work is known by within a grid, where code and raw data are the same.
 
     Args:
@@ -136,7 +140,9 @@ def needs(name: str, dag: dict[str, Any]) -> list[str]:
     ]
 
 
-def planned_keys(order: list[str], *, dag: dict[str, Any], values: dict[str, Any]) -> dict[str, str]:
+def planned_keys(
+    order: list[str], *, dag: dict[str, Any], values: dict[str, Any]
+) -> dict[str, str]:
     """Each stage's key as far as it is known before anything ran."""
     made: dict[str, str] = {}
     for name in order:
@@ -230,9 +236,7 @@ def _parts(text: str) -> list[str]:
     for letter in text:
         if quote:
             quote = "" if letter == quote else quote
-        elif letter in _QUOTES and not found[-1].strip(" [{,:"):
-            quote = letter
-        elif letter in _QUOTES and depth:
+        elif letter in _QUOTES and (depth or not found[-1].strip()):  # not that of «don't»
             quote = letter
         depth += 0 if quote else (letter in _OPENING) - (letter in _CLOSING)
         if letter == "," and depth <= 0 and not quote:
