@@ -15,17 +15,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-
 from flows import dag
 from flows.experiment_record import Remembered, recall, remember
 from flows.experiment_space import EXPERIMENTS, make_workspace, snapshot
 from flows.experiment_table import done_table, dry_table
 from flows.grid import Combination, combinations, planned_keys, short_hash
 from flows.group import Child, group
-from flows.tracking import Tracking
-from flows.workspace import PARAMS, only_flow
+from flows.workspace import PARAMS
 from wordmill.errors import ParamsError, TryAgainError
 from wordmill.params.section import read_params
 from wordmill.report.run_story import duration
@@ -80,13 +76,15 @@ def experiment(
         keys = [planned_keys(order, dag=dvc_yaml, values=one.values) for one in found]
         print(dry_table(name, [p.remembered for p in planned], keys))
         return 0
+    from flows.experiment_tracking import GridRuns  # 3 s, which mistakes need not wait for
+
     with _only_runner(EXPERIMENTS / name):
         left = [p for p in planned if p.remembered.status != "done"]
-        try:
-            _begin_runs(name, asked, left)
-        except MlflowException as error:
-            reason = str(error).partition("\n")[0]
-            raise TryAgainError(f"MLflow does not answer: {reason}") from None
+        runs = GridRuns(EXPERIMENTS / name, asked)
+        for one in left:
+            one.remembered.status = "begun"
+            one.remembered.run_id = runs.run_of(one.remembered)
+            remember(one.memory, one.remembered)
         cache = _dvc_cache()
         for one in left:
             if not one.place.exists():
@@ -95,11 +93,11 @@ def experiment(
         try:
             _run_all(left, total=len(planned), jobs=min(jobs, max(1, len(left))))
         except BaseException:
-            _end_grid(name, "KILLED")
+            runs.end("KILLED")
             raise
         results = [p.remembered for p in planned]
         is_done = all(one.status == "done" for one in results)
-        _end_grid(name, "FINISHED" if is_done else "FAILED")
+        runs.end("FINISHED" if is_done else "FAILED")
     print(done_table(name, results))
     return next((one.exit_status or 1 for one in results if one.status != "done"), 0)
 
@@ -138,83 +136,37 @@ def _dvc_cache() -> Path:
         return Path(repo.cache.local.path).parent.parent  # .dvc/cache/files/md5
 
 
-def _begin_runs(grid: str, asked: list[str], left: list[_Planned]) -> None:
-    """One MLflow run for the grid and a child for each experiment, taken up where they are left."""
-    if not left:
-        return
-    tracking = _tracking()
-    client = tracking.client
-    file = EXPERIMENTS / grid / "mlflow-run"
-    parent = _taken_up(client, file.read_text() if file.exists() else None)
-    if parent is None:
-        tags = {"wordmill.grid": grid, "wordmill.asked": " ".join(asked)}
-        parent = client.create_run(tracking.experiment_id, run_name=grid, tags=tags).info.run_id
-        file.write_text(parent)
-    for one in left:
-        done = one.remembered
-        done.status, done.run_id = "begun", _taken_up(client, done.run_id)
-        if done.run_id is None:
-            tags = {"mlflow.parentRunId": parent, "wordmill.experiment": done.name}
-            run = client.create_run(tracking.experiment_id, run_name=done.name, tags=tags)
-            done.run_id = run.info.run_id
-        remember(one.memory, done)
-        client.update_run(done.run_id, status="SCHEDULED")
-
-
-def _taken_up(client: MlflowClient, run_id: str | None) -> str | None:
-    if run_id is None:
-        return None
-    try:
-        client.update_run(run_id, status="RUNNING")
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None  # deleted meanwhile
-        raise
-    return run_id
-
-
-def _tracking() -> Tracking:
-    """A fresh store is migrated under the project's lock: several at once would crash it."""
-    address = os.environ["MLFLOW_TRACKING_URI"]
-    if Path(address.removeprefix("sqlite:///")).exists():
-        return Tracking()
-    with only_flow():
-        return Tracking()
-
-
 def _run_all(left: list[_Planned], *, total: int, jobs: int) -> None:
     """Run what is left, `jobs` at once; whoever stops this stops them all."""
     environment = dict(os.environ)
     if jobs > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
-    waiting, running = list(left), {}
+    waiting = list(left)
+    running: dict[int, tuple[_Planned, Child, ExitStack]] = {}
     with ExitStack() as all_running:
-        all_running.callback(lambda: _stop([child for child, _ in running.values()]))
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                one = waiting.pop(0)
-                child = _started(one, environment, within := ExitStack())
-                all_running.push(within)
-                running[one.number] = (child, (one, within))
-                _tell(one, total, "begun")
-            for number, (child, (one, within)) in list(running.items()):
-                if child.poll() is not None:
-                    within.close()
-                    del running[number]
-                    _ended(one, child.returncode, total)
-            time.sleep(_POLL_SECONDS)
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    one = waiting.pop(0)
+                    within = all_running.enter_context(ExitStack())
+                    running[one.number] = (one, _started(one, environment, within), within)
+                    _tell(one, total, "begun")
+                for one, child, within in list(running.values()):
+                    if child.poll() is not None:
+                        within.close()
+                        del running[one.number]
+                        _ended(one, child.returncode, total)
+                time.sleep(_POLL_SECONDS)
+        except BaseException:
+            for _, child, _ in running.values():
+                child.terminate()  # all at once: their groups are then waited for one by one
+            raise
 
 
 def _started(one: _Planned, environment: dict[str, str], within: ExitStack) -> Child:
     log = within.enter_context(one.log.open("a"))
     command = [sys.executable, "-m", "flows.experiment_run", str(one.place)]
     return within.enter_context(group(command, environment=environment, output=log))
-
-
-def _stop(children: list[Child]) -> None:
-    """Tell all at once: their groups are then waited for one by one."""
-    for child in children:
-        child.terminate()
 
 
 def _ended(one: _Planned, status: int, total: int) -> None:
@@ -241,9 +193,3 @@ def _done_words(found: Remembered) -> str:
 
 def _tell(one: _Planned, total: int, what: str) -> None:
     print(f"  {one.number}/{total} {one.remembered.name} ({one.one.label}): {what}", flush=True)
-
-
-def _end_grid(grid: str, status: str) -> None:
-    file = EXPERIMENTS / grid / "mlflow-run"
-    if file.exists():
-        MlflowClient().set_terminated(file.read_text(), status)

@@ -30,6 +30,7 @@ from flows.experiment_record import Remembered, recall, remember
 from flows.grid import stage_key
 from flows.group import lead
 from flows.lineage import dvc_tags
+from flows.tracking import Tracking
 from flows.workspace import PARAMS
 from wordmill.errors import DataError, TryAgainError, WordmillError
 from wordmill.params.section import read_params
@@ -173,10 +174,21 @@ def _finish(client: MlflowClient, one: Remembered, runs: dict[str, str]) -> None
     known = client.get_run(one.run_id).data.metrics
     values = [Metric(k, v, now, 0) for k, v in _named(metrics) if k not in known]
     client.log_batch(one.run_id, metrics=values)
-    for tag, value in (dvc_tags() | {f"made.{k}": v for k, v in runs.items()}).items():
-        client.set_tag(one.run_id, tag, value)
+    Tracking().tag(one.run_id, dvc_tags() | _makers(runs))
     one.evaluation, one.scores = dag.output_hash("evaluate"), primary_scores(record)
     client.set_terminated(one.run_id, "FINISHED")
+
+
+def _makers(runs: dict[str, str]) -> dict[str, str]:
+    """The run that made each stage's output, here or in another experiment."""
+    tracking, tags = Tracking(), dict[str, str]()
+    for stage, made in dvc_tags().items():
+        name = stage.removeprefix("dvc.")
+        if name in runs:
+            tags[f"made.{name}"] = runs[name]
+        elif maker := tracking.maker_of(made):
+            tags[f"reused.{name}"] = maker
+    return tags
 
 
 def primary_scores(record: Any) -> dict[str, dict[str, Any]]:

@@ -126,9 +126,7 @@ def test_the_order_of_the_answers_says_nothing(tmp_path):
 
 
 def test_another_held_out_set_is_refused_with_the_reason(tmp_path):
-    found = side_by_side(
-        results(tmp_path, a={"said": GOOD}, b={"said": GOOD, "held_out": "set-2"})
-    )
+    found = side_by_side(results(tmp_path, a={"said": GOOD}, b={"said": GOOD, "held_out": "set-2"}))
     assert [kind.kind for kind in found.kinds] == ["documents"]  # what can be compared is
     (refusal,) = found.refusals
     assert (refusal.what, refusal.name) == ("summarize", "b")
@@ -297,5 +295,5 @@ def test_nothing_in_common_is_an_error(project):
     record = json.loads((folder / "scores.json").read_text())
     record["identity"]["documents"] = "docs-2"
     (folder / "scores.json").write_text(json.dumps(record))
-    with pytest.raises(DataError, match="nothing can be compared: documents: ./other: scored on"):
+    with pytest.raises(DataError, match=r"nothing can be compared: documents: \./other: scored on"):
         command(["main", "./other"], out=None)
