@@ -139,7 +139,11 @@ def _named_paths(values: list[dict[str, Any]]) -> set[str]:
 
 def _is_there(text: str) -> bool:
     # A word such as `data` or `wordmill` in the params may be the name of a folder by chance.
-    return (os.sep in text or Path(text).is_file()) and Path(text).exists()
+    try:
+        is_path = (os.sep in text or Path(text).is_file()) and Path(text).exists()
+    except OSError:  # far too long for a name
+        return False
+    return is_path and not Path.cwd().is_relative_to(Path(text).resolve())
 
 
 def _texts(value: Any) -> Iterator[str]:

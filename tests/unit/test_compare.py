@@ -185,6 +185,7 @@ def test_seeds_are_error_bars(tmp_path):
             b={"said": GOOD, "bits": 1.2, "params": params(8, 0.01)},
             c={"said": GOOD, "bits": 1.4, "params": params(9, 0.01)},
             d={"said": GOOD, "bits": 3.0, "params": params(7, 0.5)},
+            c_again={"said": GOOD, "bits": 1.4, "params": params(9, 0.01)},  # no fourth seed
         )
     )
     rows = [r for r in kind_of(found, "documents").spreads if r.metric == "bits_per_byte"]
@@ -195,8 +196,8 @@ def test_seeds_are_error_bars(tmp_path):
     assert (one.label, one.values) == ("pretrain.lr=0.5", [3.0])
     assert math.isnan(one.deviation)
     assert [(row.name, row.values) for row in found.params] == [
-        ("seed", ["7", "8", "9", "7"]),
-        ("pretrain.lr", ["0.01", "0.01", "0.01", "0.5"]),
+        ("seed", ["7", "8", "9", "7", "9"]),
+        ("pretrain.lr", ["0.01", "0.01", "0.01", "0.5", "0.01"]),
     ]
     assert "1.200 ± 0.200 (3 runs)" in terminal(found)
 

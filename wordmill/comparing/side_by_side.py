@@ -304,21 +304,22 @@ def _spreads(
     params: list[Differing],
     metrics: list[str],
 ) -> list[Spread]:
-    """Configurations of more than one seed."""
+    """Configurations of more than one seed; a seed counts once, whatever it is called."""
     if not any(row.name == _SEED for row in params):
         return []
-    of: dict[tuple[str, ...], list[str]] = {}
+    of: dict[tuple[str, ...], dict[str, str]] = {}
     others = [row for row in params if row.name != _SEED]
     for place, one in enumerate(results):
         if one.name in scores and one.params:
-            of.setdefault(tuple(row.values[place] for row in others), []).append(one.name)
+            names = of.setdefault(tuple(row.values[place] for row in others), {})
+            names.setdefault(one.params[_SEED], one.name)
     if all(len(names) < 2 for names in of.values()):
         return []
     found: list[Spread] = []
     for metric in metrics:
         for values, names in of.items():
             label = ", ".join(f"{r.name}={v}" for r, v in zip(others, values, strict=True))
-            seen = [scores[n][metric]["value"] for n in names if metric in scores[n]]
+            seen = [scores[n][metric]["value"] for n in names.values() if metric in scores[n]]
             if seen:
                 found.append(
                     Spread(

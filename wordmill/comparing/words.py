@@ -10,6 +10,7 @@ from wordmill.report.verdict import p_words
 
 _MAX_CELL = 28
 _MAX_ROWS = 20
+_MOST_IN_FULL = 3  # results; of more than these, differences in the primary metric alone
 
 
 def terminal(found: SideBySide) -> str:
@@ -84,8 +85,9 @@ def _scores(found: SideBySide, kind: Kind) -> str:
 
 def _against(found: SideBySide, kind: Kind) -> str:
     rows = [["", "metric", "difference", "95%", "p", "so"]]
+    metrics = kind.main if len(found.names) <= _MOST_IN_FULL else [kind.primary]
     for row in kind.against:
-        if row.metric in kind.main:
+        if row.metric in metrics:
             rows.append([row.name, measure(row.metric).name, *against_words(row), row.says])
     if len(rows) == 1:
         return ""
