@@ -1,13 +1,15 @@
 """One experiment, in a process and a workspace of its own: `python -m flows.experiment_run FOLDER`.
 
 A stage's work is known by its command, its params and the hashes of what it reads. Who works at it
-holds a lock by that name; whoever waited finds the result in DVC's cache.
+holds a lock by that name; whoever waited finds the result in DVC's cache. Checkpoints lie by that
+name too: after a kill whoever comes first goes on from them.
 """
 
 import fcntl
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,7 +33,7 @@ from flows.grid import stage_key
 from flows.group import lead
 from flows.lineage import dvc_tags
 from flows.tracking import Tracking
-from flows.workspace import PARAMS
+from flows.workspace import PARAMS, STATE
 from wordmill.errors import DataError, TryAgainError, WordmillError
 from wordmill.params.section import read_params
 from wordmill.report.measures import OURS
@@ -39,6 +41,7 @@ from wordmill.report.measures import OURS
 _REPORT_VARIABLE = "WORDMILL_STAGE_REPORT"  # see stages/stage.py
 _PARENT_VARIABLE = "WORDMILL_PARENT_RUN"
 _EVALUATION = Path("data/evaluate")
+_SCRATCH = STATE / "scratch"  # where a stage keeps its checkpoints, see stages/stage.py
 _DOCUMENTS_SYSTEM = "pretrained"  # documents are told of it, tasks of the finetuned model
 _MOST_IN_A_BATCH = 100  # params that MLflow takes at once
 
@@ -102,7 +105,7 @@ def _stages(one: Remembered, file: Path) -> dict[str, str]:
     one.message, one.exit_status = "", 0
     for name in dag.stages_in_order():
         key = stage_key(name, dag=described, values=values, made=made)
-        with _only_maker(file.parent.parent / "locks" / key):
+        with _only_maker(file.parent.parent, name, key):
             verdict, run_id = _reproduced(name)
         # A stage that was made by an earlier start of this experiment stays «ran».
         if not (verdict == "reused" and name in one.stages):
@@ -115,11 +118,19 @@ def _stages(one: Remembered, file: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _only_maker(path: Path) -> Generator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
+def _only_maker(experiments: Path, stage: str, key: str) -> Generator[None]:
+    lock_file, kept = experiments / "locks" / key, experiments / "scratch" / key
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        own = _SCRATCH / stage
+        own.unlink(missing_ok=True)
+        own.parent.mkdir(parents=True, exist_ok=True)
+        kept.mkdir(parents=True, exist_ok=True)
+        own.symlink_to(kept)
         yield
+        own.unlink()
+        shutil.rmtree(kept)
 
 
 def _reproduced(name: str) -> tuple[str, str | None]:

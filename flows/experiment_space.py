@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from configparser import RawConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,13 @@ EXPERIMENTS = STATE / "experiments"
 
 # What decides a result beside params.yaml; a word in the README makes no experiment another.
 _DECIDING = ("stages/", "wordmill/", "data/", "dvc.yaml", ".dvcignore")
+
+
+class _Config(RawConfigParser):
+    """Keys as they are written."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +108,15 @@ def _write_params(place: Path, one: Combination) -> None:
 
 
 def _share_cache(place: Path, cache: Path) -> None:
-    own = Path(".dvc/config.local")
-    if own.exists():  # where remotes are, and who may read them
-        shutil.copy2(own, place / ".dvc/config.local")
-    local = ("--local", "--quiet")
-    for key, value in (("cache.dir", str(cache)), ("cache.type", "reflink,hardlink,copy")):
-        _run("dvc", "config", *local, key, value, folder=place)
+    # By hand: `dvc config` takes a second for each value.
+    config = _Config()
+    config.read(Path(".dvc/config.local"))  # where remotes are, and who may read them
+    if not config.has_section("cache"):
+        config.add_section("cache")
+    config.set("cache", "dir", str(cache))
+    config.set("cache", "type", "reflink,hardlink,copy")
+    with (place / ".dvc/config.local").open("w", encoding="utf-8") as file:
+        config.write(file)
 
 
 def _link(path: Path, partial: Path, place: Path) -> None:
@@ -175,13 +186,7 @@ def _tree() -> str:
 
 
 def _git(*arguments: str, environment: dict[str, str] | None = None) -> str:
-    return _run("git", *arguments, environment=environment)
-
-
-def _run(
-    *command: str, folder: Path | None = None, environment: dict[str, str] | None = None
-) -> str:
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+        ["git", *arguments], env=environment, capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
