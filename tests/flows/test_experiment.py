@@ -11,6 +11,8 @@ import pytest
 from conftest import SMALL_PARAMS, environment, run_in, write_params
 from running import wait_for
 
+from wordmill.params.section import read_params
+
 GRID = (
     *("python", "-m", "flows.cli", "experiment", "--name", "trial"),
     *("-S", "finetune.lr=0.01,0.005", "-S", "evaluate.stride_tokens=32,16"),
@@ -28,6 +30,20 @@ client = MlflowClient()
 runs = client.search_runs([client.get_experiment_by_name("wordmill").experiment_id])
 print(json.dumps([{"id": r.info.run_id, "name": r.info.run_name, "status": r.info.status,
     "tags": r.data.tags, "params": r.data.params, "metrics": r.data.metrics} for r in runs]))
+"""
+
+VERSION = """
+import sys
+from flows import workspace
+workspace.enter()
+from mlflow import MlflowClient
+client = MlflowClient()
+tags = client.get_run(sys.argv[1]).data.tags
+client.create_registered_model("small")
+of_dvc = {name: value for name, value in tags.items() if name.startswith("dvc.")}
+made = client.create_model_version("small", "file:///nowhere", run_id=sys.argv[1], tags=of_dvc)
+client.set_registered_model_alias("small", "champion", made.version)
+print(made.version)
 """
 
 
@@ -57,6 +73,10 @@ def grid_runs(project: Path) -> list[dict]:
     done = run_in(project, "python", "-c", RUNS)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def children_of(parent: dict, runs: list[dict]) -> list[dict]:
+    return [run for run in runs if run["tags"].get("mlflow.parentRunId") == parent["id"]]
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +110,9 @@ def test_a_dry_run_says_what_is_shared(project):
     assert not (project / ".wordmill").exists()
 
 
-@pytest.mark.slow
-def test_a_killed_grid_goes_on_and_makes_nothing_twice(project):
+@pytest.fixture(scope="module")
+def resumed(project):
+    """The grid's second start, after a kill in the midst of a finetuning."""
     with (project / ".wordmill-trial.log").open("w") as log:
         runner = subprocess.Popen(
             [*GRID, "--jobs", "2"],
@@ -108,52 +129,74 @@ def test_a_killed_grid_goes_on_and_makes_nothing_twice(project):
     before = stage_runs(project)
     assert before["pretrain"] == 1
     assert "evaluate" not in before
-
     done = run_in(project, *GRID, "--jobs", "2")
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_killed_grid_goes_on_and_makes_nothing_twice(project, resumed):
     assert stage_runs(project) == STAGE_RUNS
     assert "resuming after step" in logs(project)
-    assert len(re.findall(r"^trial-[0-9a-f]{6} .*\]", done.stdout, re.MULTILINE)) == 4
-    assert not list((project / ".wordmill/experiments/trial").glob("*/"))  # workspaces are gone
+    assert len(re.findall(r"^trial-[0-9a-f]{6} .*\]", resumed, re.MULTILINE)) == 4
+    experiments = project / ".wordmill/experiments"
+    assert not list((experiments / "trial").glob("*/"))  # the workspaces are gone
+    assert not list((experiments / "scratch").iterdir())
+    again = run_in(project, *GRID)
+    assert "trial: 4 experiments, 4 done before" in again.stdout
+    assert stage_runs(project) == STAGE_RUNS
 
+
+@pytest.mark.slow
+def test_mlflow_has_a_parent_and_a_child_each(project, resumed):
     runs = grid_runs(project)
     (parent,) = (run for run in runs if run["name"] == "trial")
-    children = [run for run in runs if run["tags"].get("mlflow.parentRunId") == parent["id"]]
+    children = children_of(parent, runs)
     assert len(children) == 4
     assert {run["status"] for run in runs} == {"FINISHED"}
     asked = {(c["params"]["finetune.lr"], c["params"]["evaluate.stride_tokens"]) for c in children}
     assert asked == {("0.01", "32"), ("0.01", "16"), ("0.005", "32"), ("0.005", "16")}
     for child in children:
         assert "summarize/finetuned/rougeL" in child["metrics"]
-        makers = {
-            tag.split(".")[1] for tag in child["tags"] if tag.startswith(("made.", "reused."))
-        }
+        makers = {t.split(".")[1] for t in child["tags"] if t.startswith(("made.", "reused."))}
         assert {"pretrain", "finetune", "evaluate"} <= makers
     counted = Counter(run["name"] for run in runs)
     assert [counted[name] for name in ("pretrain", "finetune", "evaluate")] == [1, 2, 4]
 
-    again = run_in(project, *GRID)
-    assert "trial: 4 experiments, 4 done before" in again.stdout
-    assert stage_runs(project) == STAGE_RUNS
 
+@pytest.mark.slow
+def test_results_are_compared_by_any_of_their_names(project, resumed):
     compared = run_in(project, "python", "-m", "flows.cli", "compare", "trial")
     assert compared.returncode == 0, compared.stderr
     assert "finetune.lr" in compared.stdout
-    name = children[0]["name"]
-    by_run = run_in(project, "python", "-m", "flows.cli", "compare", name, children[0]["id"])
-    assert "ROUGE-L" in by_run.stdout, by_run.stderr
-    assert "better" not in by_run.stdout  # the very same result
+    runs = grid_runs(project)
+    child = children_of(next(run for run in runs if run["name"] == "trial"), runs)[0]
+    version = run_in(project, "python", "-c", VERSION, child["id"]).stdout.split()[-1]
+    names = (child["name"], child["id"], version, "champion")
+    done = run_in(project, "python", "-m", "flows.cli", "compare", *names)
+    assert done.returncode == 0, done.stderr
+    assert "Params that differ: none" in done.stdout
+    says = re.findall(r"(better|worse|no telling|differs|the same)$", done.stdout, re.MULTILINE)
+    assert set(says) == {"the same"}
 
-    applied = run_in(project, "dvc", "exp", "apply", name)
-    assert applied.returncode == 0, applied.stderr
-    assert (project / "data/evaluate/scores.json").exists()
-    status = run_in(project, "dvc", "status")
-    assert "up to date" in status.stdout
 
-    # One that fails stops no other; what the other needs is in the cache.
-    lines = ("-S", "clean.length.min_document_chars=10,9000")
+@pytest.mark.slow
+def test_one_that_fails_stops_no_other(project, resumed):
+    lines = ("-S", "clean.length.min_document_chars=9000,10")
     failing = run_in(project, *GRID[:4], "--name", "failing", *lines)
     assert failing.returncode == 65, failing.stdout + failing.stderr
-    assert "failed: " in failing.stdout
+    assert "failed: clean" in failing.stdout
     assert "1 of 2 failed" in failing.stdout
-    assert "; ran no stage;" in failing.stdout
+    assert "; ran no stage;" in failing.stdout  # all that the other needs is in the cache
+
+
+@pytest.mark.slow
+def test_dvc_applies_an_experiment(project, resumed):
+    runs = grid_runs(project)
+    child = children_of(next(run for run in runs if run["name"] == "trial"), runs)[-1]
+    applied = run_in(project, "dvc", "exp", "apply", child["name"])
+    assert applied.returncode == 0, applied.stderr
+    params = read_params(project / "params.yaml")
+    assert str(params["finetune"]["lr"]) == child["params"]["finetune.lr"]
+    assert (project / "data/evaluate/scores.json").exists()
+    assert "up to date" in run_in(project, "dvc", "status").stdout
