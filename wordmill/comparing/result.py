@@ -100,13 +100,18 @@ def statistics_of(result: Result, kind: str, keys: list[Key]) -> dict[str, Stati
     recorded, found = result.scores(kind), dict[str, Statistics]()
     task: Task = kind  # pyright: ignore[reportAssignmentType]
     for languages in (None, [_language(text) for text in wanted]):
-        for name, one in pair_statistics(task, said, wanted, languages=languages).items():
-            score = recorded.get(name)
-            if name in found or score is None or score["signature"] != one.signature:
-                continue
-            if abs(one.value() - score["value"]) <= _AGREES * max(1.0, abs(score["value"])):
-                found[name] = one
+        guessed = pair_statistics(task, said, wanted, languages=languages)
+        known = {name: one for name, one in guessed.items() if name in recorded}
+        found |= {n: one for n, one in known.items() if n not in found and _is(recorded[n], one)}
+        if found.keys() == known.keys():
+            break
     return found
+
+
+def _is(score: dict[str, Any], one: Statistics) -> bool:
+    """Whether these statistics give a recorded score."""
+    nearness = _AGREES * max(1.0, abs(score["value"]))
+    return score["signature"] == one.signature and abs(one.value() - score["value"]) <= nearness
 
 
 def _language(text: str) -> str:

@@ -12,6 +12,7 @@ from itertools import groupby
 from statistics import mean, stdev
 from typing import Any, Literal
 
+from wordmill.comparing.alike import Refusal, comparable, other_set
 from wordmill.comparing.result import Result, statistics_of
 from wordmill.metrics.significance import compare
 from wordmill.report.measures import main_metrics, measure, metrics_of
@@ -31,17 +32,6 @@ class Differing:
     name: str
     values: list[str]
     """One for each result."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """Scores that may not be compared."""
-
-    what: str
-    """The kind, and the metric where it is one alone."""
-    name: str
-    """The result that is left out."""
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,13 +143,13 @@ def _kind(
     ]
     alike = [base]
     for one in there[1:]:
-        if reason := _other_set(kind, base, one):
+        if reason := other_set(kind, base, one):
             refusals.append(Refusal(what=kind, name=one.name, reason=reason))
         else:
             alike.append(one)
     if len(alike) < 2:
         return None
-    scores = {one.name: _comparable(kind, base, one, refusals) for one in alike}
+    scores = {one.name: comparable(kind, base, one, refusals) for one in alike}
     primary = base.record["primary"].get(kind, "")
     main = main_metrics(kind, {base.name: scores[base.name]}, primary=primary)
     rest = [m for m in metrics_of({base.name: scores[base.name]}) if m not in main]
@@ -177,60 +167,16 @@ def _kind(
     )
 
 
-def _other_set(kind: str, base: Result, one: Result) -> str:
-    """Why two results of a kind stand on different examples; empty where they do not."""
-    mine, theirs = (r.record["identity"].get(kind) for r in (base, one))
-    if mine != theirs:
-        return f"scored on other held-out examples ({theirs}) than {base.name} ({mine})"
-    if (
-        kind in base.answers
-        and kind in one.answers
-        and set(base.answers[kind]) != set(one.answers[kind])
-    ):
-        return f"the held-out records are those of {base.name}, but what is asked of them differs"
-    return ""
-
-
-def _comparable(
-    kind: str, base: Result, one: Result, refusals: list[Refusal]
-) -> dict[str, dict[str, Any]]:
-    """The scores that are computed as those of the first result are."""
-    found: dict[str, dict[str, Any]] = {}
-    wanted = base.scores(kind)
-    for metric, score in one.scores(kind).items():
-        if metric not in wanted:
-            continue
-        mine, theirs = wanted[metric]["signature"], score["signature"]
-        if mine == theirs and wanted[metric]["count"] == score["count"]:
-            found[metric] = score
-        else:
-            reason = _unlike(base.name, mine, theirs)
-            refusals.append(
-                Refusal(what=f"{kind} {measure(metric).name}", name=one.name, reason=reason)
-            )
-    return found
-
-
-def _unlike(base: str, mine: str, theirs: str) -> str:
-    """Which parts of two signatures differ."""
-    pairs = [
-        (a, b) for a, b in zip(mine.split("|"), theirs.split("|"), strict=False) if a != b
-    ] or [(mine, theirs)]
-    told = ", ".join(f"{b} where {base} has {a}" for a, b in pairs)
-    if all(a.startswith("tokenizer:") for a, _ in pairs):
-        return f"counts another tokenizer's tokens ({told}); bits/byte compares any tokenizers"
-    return f"computed otherwise: {told}"
-
-
 def _tested(
     kind: str, base: Result, others: list[Result], scores: dict[str, dict[str, dict[str, Any]]]
 ) -> list[Against]:
     rows: list[Against] = []
+    keys = sorted(base.answers.get(kind, {}))
+    mine = statistics_of(base, kind, keys) if keys else {}
     for one in others:
         paired: dict[str, Against] = {}
-        if kind in base.answers and kind in one.answers:
-            keys = sorted(base.answers[kind])
-            mine, theirs = statistics_of(base, kind, keys), statistics_of(one, kind, keys)
+        if keys and kind in one.answers:
+            theirs = statistics_of(one, kind, keys)
             tested = compare(theirs, mine, samples=_SAMPLES, seed=_RESAMPLING_SEED)
             paired = {
                 metric: Against(
