@@ -70,15 +70,15 @@ def experiment(
     found = combinations(asked, num_seeds=num_seeds, values=values)
     name = _checked_name(name or f"grid-{short_hash([asked, num_seeds])[:6]}")
     taken = snapshot([one.values for one in found])
-    planned = [_planned(i, one, name, taken.key) for i, one in enumerate(found, start=1)]
     if is_dry:
         dvc_yaml, order = read_params(Path("dvc.yaml")), dag.stages_in_order()
         keys = [planned_keys(order, dag=dvc_yaml, values=one.values) for one in found]
-        print(dry_table(name, [p.remembered for p in planned], keys))
+        print(dry_table(name, [p.remembered for p in _plan(found, name, taken.key)], keys))
         return 0
     from flows.experiment_tracking import GridRuns  # 3 s, which mistakes need not wait for
 
     with _only_runner(EXPERIMENTS / name):
+        planned = _plan(found, name, taken.key)
         left = [p for p in planned if p.remembered.status != "done"]
         runs = GridRuns(EXPERIMENTS / name, asked)
         for one in left:
@@ -106,6 +106,10 @@ def _checked_name(name: str) -> str:
     if not name or not set(name) <= _NAME_CHARS or name.startswith("-"):
         raise ParamsError(f"--name {name}: must be letters, digits, - and _")
     return name
+
+
+def _plan(found: list[Combination], grid: str, taken_key: str) -> list[_Planned]:
+    return [_planned(i, one, grid, taken_key) for i, one in enumerate(found, start=1)]
 
 
 def _planned(number: int, one: Combination, grid: str, taken_key: str) -> _Planned:

@@ -10,12 +10,13 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +129,25 @@ def _only_maker(experiments: Path, stage: str, key: str) -> Generator[None]:
         own.parent.mkdir(parents=True, exist_ok=True)
         kept.mkdir(parents=True, exist_ok=True)
         own.symlink_to(kept)
-        yield
+        try:
+            yield
+        except SystemExit:
+            _end_stage()
+            raise
         own.unlink()
         shutil.rmtree(kept)
+
+
+def _end_stage() -> None:
+    """Let the stage write its checkpoint before its lock is let go: another may go on from it.
+
+    Whoever started this process kills the group if that takes too long (flows/group.py).
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _reproduced(name: str) -> tuple[str, str | None]:
