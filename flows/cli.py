@@ -103,6 +103,27 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("stage", nargs="?", help="this one alone, with what runs before it")
     explain.add_argument("--json", action="store_true", help="for programs")
     explain.set_defaults(command=_explain)
+
+    experiment = commands.add_parser("experiment", help="run a grid of params and seeds")
+    experiment.add_argument(
+        "-S", dest="asked", action="append", default=[], metavar="KEY=VALUE,...", help="an axis"
+    )
+    experiment.add_argument("--seeds", type=int, help="how many, from that of params.yaml on")
+    experiment.add_argument("--jobs", type=int, default=1, help="experiments at once (1)")
+    experiment.add_argument("--name", help="of the grid")
+    experiment.add_argument("--dry-run", action="store_true", help="only say what would run")
+    experiment.set_defaults(command=_experiment)
+
+    compare = commands.add_parser("compare", help="compare results, wherever they are kept")
+    compare.add_argument(
+        "names",
+        nargs="+",
+        metavar="RESULT",
+        help="an experiment or grid, a git revision, an MLflow run, a version's number or alias,"
+        " a folder, or `workspace`",
+    )
+    compare.add_argument("--out", type=Path, help="a page to write, such as compare.html")
+    compare.set_defaults(command=_compare)
     return parser
 
 
@@ -202,6 +223,25 @@ def _explain(arguments: argparse.Namespace) -> int:
     from flows.explain import explain
 
     print(explain(arguments.stage, is_json=arguments.json))
+    return 0
+
+
+def _experiment(arguments: argparse.Namespace) -> int:
+    from flows.experiment import experiment
+
+    return experiment(
+        arguments.asked,
+        num_seeds=arguments.seeds,
+        jobs=arguments.jobs,
+        name=arguments.name,
+        is_dry=arguments.dry_run,
+    )
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from flows.compare import compare
+
+    print(compare(arguments.names, out=arguments.out))
     return 0
 
 

@@ -1,0 +1,55 @@
+"""What is remembered of each experiment of a grid: one small file that outlives its workspace."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from wordmill.files import replaced_file, write_json
+
+Status = Literal["begun", "done", "failed"]
+
+
+@dataclass(kw_only=True)
+class Remembered:
+    """One experiment."""
+
+    name: str
+    """As DVC and `wordmill compare` know it."""
+    grid: str
+    key: str
+    changes: dict[str, Any]
+    """Dotted key -> value, of the grid's axes."""
+    status: Status = "begun"
+    seconds: float = 0.0
+    """Over all its starts."""
+    stages: dict[str, str] = field(default_factory=dict[str, str])
+    """Stage -> `ran`, `restored` or `reused`, in the order they were done."""
+    run_id: str | None = None
+    """Of MLflow."""
+    evaluation: str | None = None
+    """DVC's hash of data/evaluate."""
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    """`documents` or a task -> its primary `metric` of this run's model, `value`, `low`, `high`."""
+    message: str = ""
+    """Why it failed."""
+    exit_status: int = 0
+
+
+def remember(file: Path, one: Remembered) -> None:
+    """Write it, whole."""
+    with replaced_file(file) as partial:
+        write_json(partial, asdict(one))
+
+
+def recall(file: Path) -> Remembered | None:
+    """What was written, None if nothing was."""
+    if not file.exists():
+        return None
+    return Remembered(**json.loads(file.read_text(encoding="utf-8")))
+
+
+def recall_all(folder: Path) -> list[Remembered]:
+    """Every experiment below a folder, by name."""
+    found = [recall(file) for file in sorted(folder.rglob("*.experiment.json"))]
+    return sorted((one for one in found if one is not None), key=lambda one: one.name)

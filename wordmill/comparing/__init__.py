@@ -1,0 +1,1 @@
+"""Results beside each other: what differs, what may be compared, and what that says."""
