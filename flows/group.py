@@ -59,6 +59,8 @@ def group(
         yield child
     finally:
         end(child, grace_seconds=grace_seconds)
+        if child.stdout is not None:
+            child.stdout.close()
 
 
 def lead() -> None:

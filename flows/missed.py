@@ -1,18 +1,17 @@
 """Starts of a schedule that nobody was there for: one start makes up for all of them.
 
-Two ways to miss some: the schedule was off (`settle`, when it comes back), or the machine slept
-while it was on, and then all of them come at once (`made_up_for`, in each of them).
+`wordmill schedule` plans one start at a time, so that it can miss no more than one (`settle`, when
+it comes back). Prefect's own schedules plan many, and a worker that was away is given all of them
+at once: each asks whether another has done its work (`made_up_for`).
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
-    FlowRunFilterExpectedStartTime,
     FlowRunFilterStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
@@ -26,8 +25,8 @@ _LATE = timedelta(minutes=1)
 _PAGE = 200  # the most that Prefect returns at a time
 
 
-def settle(client: SyncPrefectClient, deployment_id: UUID, *, is_idle: bool) -> list[str]:
-    """Before serving: end runs whose process is gone, take missed starts off the list.
+def settle(client: SyncPrefectClient, deployment_id: UUID, *, is_idle: bool) -> datetime | None:
+    """Before serving: end runs whose process is gone, take planned starts off the list.
 
     Args:
         client: of Prefect's server.
@@ -35,18 +34,18 @@ def settle(client: SyncPrefectClient, deployment_id: UUID, *, is_idle: bool) -> 
         is_idle: whether no flow is at work in this project.
 
     Returns:
-        The times of the starts that were missed, oldest first.
+        When the first start was due that was missed, None if none was.
     """
     if is_idle:
         for run in _runs(client, deployment_id, StateType.RUNNING, StateType.PENDING):
             end_gone(client, run.id)
-    missed: list[str] = []
-    now = datetime.now(UTC)
-    while late := _runs(client, deployment_id, StateType.SCHEDULED, before=now):
-        for run in late:
+    planned: list[datetime] = []
+    while found := _runs(client, deployment_id, StateType.SCHEDULED):
+        for run in found:
             client.delete_flow_run(run.id)
-            missed.append(str(run.expected_start_time))
-    return sorted(missed)
+            planned += [run.expected_start_time] if run.expected_start_time else []
+    first = min(planned, default=None)
+    return first if first and first < datetime.now(UTC) else None
 
 
 def made_up_for(flow_run_id: UUID) -> str | None:
@@ -91,15 +90,11 @@ def covers(other: FlowRun, mine: FlowRun) -> bool:
     return is_older or other.state.is_final()
 
 
-def _runs(
-    client: SyncPrefectClient, deployment_id: UUID, *types: StateType, before: Any = None
-) -> list[FlowRun]:
-    due = FlowRunFilterExpectedStartTime(before_=before) if before else None
+def _runs(client: SyncPrefectClient, deployment_id: UUID, *types: StateType) -> list[FlowRun]:
     return client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
             deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types))),
-            expected_start_time=due,
         ),
         limit=_PAGE,
     )

@@ -109,8 +109,8 @@ def stopped_before(stage: str, why: list[str], budget: Budget) -> Outcome:
 def _stopped(outcome: Outcome, budget: Budget) -> Outcome:
     """What a stage that its budget ended has to say: it has not failed."""
     is_kept = outcome.exit_status == TryAgainError.exit_status
-    kept = "its checkpoint is kept" if is_kept else "it begins again"
-    message = f"stopped by {budget}; {kept}, the next start goes on"
+    then = "its checkpoint is kept, the next start goes on" if is_kept else "it begins again next"
+    message = f"stopped by {budget}; {then}"
     status = TryAgainError.exit_status
     return replace(outcome, verdict="stopped", message=message, exit_status=status)
 

@@ -72,8 +72,8 @@ def next_start(plan: Plan, *, after: datetime) -> datetime:
     """
     zone = zoneinfo.ZoneInfo(plan.timezone)
     if plan.every_seconds is not None:
-        begun = (after - anchor(plan)).total_seconds() // plan.every_seconds
-        at = anchor(plan).timestamp() + (begun + 1) * plan.every_seconds
+        begun = (after - _origin(plan)).total_seconds() // plan.every_seconds
+        at = _origin(plan).timestamp() + (begun + 1) * plan.every_seconds
         return datetime.fromtimestamp(at, tz=zone)
     from prefect._vendor.croniter import CroniterBadDateError, croniter
 
@@ -83,7 +83,7 @@ def next_start(plan: Plan, *, after: datetime) -> datetime:
         raise ParamsError(f"{plan.cron}: there is no such day, it would never start") from None
 
 
-def anchor(plan: Plan) -> datetime:
+def _origin(plan: Plan) -> datetime:
     """What intervals are counted from.
 
     Not from the process's start: a machine that restarts every five hours retrains `--every 6h`.

@@ -7,22 +7,21 @@ import asyncio
 import hashlib
 import socket
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
+from prefect.states import Scheduled
 from prefect.types.entrypoint import EntrypointType
 
 from flows.group import lead
 from flows.missed import settle
 from flows.retrain import retrain
-from flows.schedule import Plan, anchor, next_start, plan_of
+from flows.schedule import Plan, next_start, plan_of
 from flows.workspace import BusyError, only_flow
 
 _POLL_SECONDS = 5
@@ -35,7 +34,6 @@ def main(plan: Plan) -> None:
     runner = Runner(pause_on_shutdown=False, query_seconds=_POLL_SECONDS)
     deployment = retrain.to_deployment(
         deployment_name(),
-        schedule=_schedule(plan),
         parameters={"hours": plan.hours},
         description=f"wordmill schedule: {plan}, in {Path.cwd()}",
         # By path, Prefect would leave flows/ on sys.path.
@@ -44,11 +42,30 @@ def main(plan: Plan) -> None:
     assert isinstance(deployment, RunnerDeployment)  # coroutines come only where a loop runs
     deployment_id = runner.add_deployment(deployment)
     assert isinstance(deployment_id, UUID)
+    print(f"plan   {plan}\nCtrl-C ends it.", flush=True)
     if missed:
-        _make_up(deployment_id, missed)
-    coming = next_start(plan, after=datetime.now(UTC))
-    print(f"plan   {plan}\nnext   {coming:%Y-%m-%d %H:%M:%S %Z}\nCtrl-C ends it.", flush=True)
-    asyncio.run(runner.start())
+        print(f"The start of {missed:%Y-%m-%d %H:%M:%S %Z} was missed: it comes now.", flush=True)
+    asyncio.run(_serve(runner, plan, deployment_id, is_now=missed is not None))
+
+
+async def _serve(runner: Runner, plan: Plan, deployment_id: UUID, *, is_now: bool) -> None:
+    await asyncio.gather(runner.start(), _plan_ahead(plan, deployment_id, is_now=is_now))
+
+
+async def _plan_ahead(plan: Plan, deployment_id: UUID, *, is_now: bool) -> None:
+    """Plan a start, and the next one when its time has come.
+
+    Prefect's scheduler would plan a hundred, and a machine that was off for a week start seven.
+    """
+    due = datetime.now(UTC) if is_now else next_start(plan, after=datetime.now(UTC))
+    async with get_client() as client:
+        while True:
+            planned = Scheduled(scheduled_time=due)
+            await client.create_flow_run_from_deployment(deployment_id, state=planned)
+            print(f"next   {due:%Y-%m-%d %H:%M:%S %Z}", flush=True)
+            while (now := datetime.now(UTC)) < due:  # one long sleep would not see the machine's
+                await asyncio.sleep(min(_POLL_SECONDS, (due - now).total_seconds()))
+            due = next_start(plan, after=now)
 
 
 def deployment_name() -> str:
@@ -57,22 +74,12 @@ def deployment_name() -> str:
     return f"{Path.cwd().name}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
 
 
-def _schedule(plan: Plan) -> Any:
-    if plan.cron is not None:
-        return CronSchedule(cron=plan.cron, timezone=plan.timezone)
-    return IntervalSchedule(
-        interval=timedelta(seconds=plan.every_seconds or 0),
-        anchor_date=anchor(plan),
-        timezone=plan.timezone,
-    )
-
-
-def _missed() -> list[str]:
+def _missed() -> datetime | None:
     with get_client(sync_client=True) as client:
         try:
             found = client.read_deployment_by_name(f"{retrain.name}/{deployment_name()}")
         except ObjectNotFound:
-            return []
+            return None
         return settle(client, found.id, is_idle=_is_idle())
 
 
@@ -82,14 +89,6 @@ def _is_idle() -> bool:
             return True
     except BusyError:
         return False
-
-
-def _make_up(deployment_id: UUID, missed: list[str]) -> None:
-    print(
-        f"{len(missed)} start(s) were missed since {missed[0]}; one makes up for them", flush=True
-    )
-    with get_client(sync_client=True) as client:
-        client.create_flow_run_from_deployment(deployment_id, tags=[f"missed:{len(missed)}"])
 
 
 if __name__ == "__main__":
