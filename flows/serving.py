@@ -5,6 +5,7 @@ Each runs in a process of its own, in this one's group, and ends with it.
 
 import asyncio
 import hashlib
+import signal
 import socket
 import sys
 from datetime import UTC, datetime
@@ -49,7 +50,22 @@ def main(plan: Plan) -> None:
 
 
 async def _serve(runner: Runner, plan: Plan, deployment_id: UUID, *, is_now: bool) -> None:
-    await asyncio.gather(runner.start(), _plan_ahead(plan, deployment_id, is_now=is_now))
+    starting = asyncio.create_task(runner.start())
+    planning = asyncio.create_task(_plan_ahead(plan, deployment_id, is_now=is_now))
+    await asyncio.sleep(0)
+    # By now Prefect has set a handler of its own, which does not await the end of what runs.
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    leaving = asyncio.create_task(told.wait())
+    tasks = {starting, planning, leaving}
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    planning.cancel()
+    leaving.cancel()
+    if runner.started:
+        await runner.astop()  # a retraining at work is cancelled and ends its stage
+    await asyncio.wait({starting})
+    for task in done:
+        task.result()
 
 
 async def _plan_ahead(plan: Plan, deployment_id: UUID, *, is_now: bool) -> None:
