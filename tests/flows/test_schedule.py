@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from running import processes_of, retrain, tracked, wait_for
 from test_retrain import free_port
 
 LONG = {**SMALL_PARAMS, "pretrain": {**SMALL_PARAMS["pretrain"], "length": "3000 steps"}}
+
+QUICK = {"WORDMILL_RETRY_SECONDS": "0.2", "WORDMILL_PROGRESS_SECONDS": "0.2"}
 
 RUNS = """
 import json
@@ -37,9 +41,9 @@ def serve(project: Path, **extra: str) -> subprocess.Popen:
     port = str(free_port())
     with (project / ".log").open("a") as log:
         return subprocess.Popen(
-            ["python", "-m", "flows.cli", "schedule", "--every", "20s", "--prefect-port", port],
+            ["python", "-m", "flows.cli", "schedule", "--every", "40s", "--prefect-port", port],
             cwd=project,
-            env=environment(WORDMILL_RETRY_SECONDS="0.2", **extra),
+            env=environment(**QUICK, **extra),
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -126,3 +130,52 @@ def test_a_budget_stops_cleanly_and_the_next_start_goes_on(make_project, prefect
     again = run_in(project, *command)
     assert again.returncode == 75
     assert "resuming after step" in again.stdout + again.stderr
+
+
+class _Hook(BaseHTTPRequestHandler):
+    def do_POST(self):
+        length = int(self.headers["content-length"])
+        self.server.taken.append(json.loads(self.rfile.read(length))["title"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def webhook():
+    with HTTPServer(("127.0.0.1", 0), _Hook) as server:
+        server.taken = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_is_asked_again_and_bad_data_is_not(make_project, tmp_path, webhook):
+    project = make_project("away")
+    texts, _ = SMALL_PARAMS["ingest"]["sources"]
+    far = {**texts, "path": f"http://127.0.0.1:{free_port()}/texts.jsonl"}
+    write_params(project, {**SMALL_PARAMS, "ingest": {**SMALL_PARAMS["ingest"], "sources": [far]}})
+    extra = {
+        "PREFECT_HOME": str(tmp_path),
+        "WORDMILL_RETRY_SECONDS": "0.1",
+        "WORDMILL_NOTIFY": f"json://127.0.0.1:{webhook.server_port}/hook",
+    }
+    done = run_in(project, "python", "-m", "flows.cli", "retrain", **extra)
+    assert done.returncode == 75, done.stdout + done.stderr
+    assert "does not answer" in done.stderr
+
+    write_params(project, SMALL_PARAMS)
+    with (project / "data/raw/texts.jsonl").open("a") as texts_file:
+        texts_file.write("\n{broken\n")
+    done = run_in(project, "python", "-m", "flows.cli", "retrain", **extra)
+    assert done.returncode == 65
+
+    found = told_by_prefect(project, **extra)
+    assert names(found) == ["Failed", "Rejected"]
+    assert sorted(count for _, _, count in found["tasks"]) == [1, 4]
+    assert ["retraining failed" in webhook.taken[0], "data rejected" in webhook.taken[1]] == [
+        True
+    ] * 2
