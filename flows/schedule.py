@@ -24,6 +24,7 @@ from flows.ui import await_pages, is_taken, server
 from flows.workspace import announced_ui, only_one, running_prefect
 from wordmill.errors import ParamsError, TryAgainError
 
+_API = "PREFECT_API_URL"
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.5
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 5.0, 300.0
@@ -99,6 +100,8 @@ def serve(plan: Plan, *, prefect_port: int) -> int:
         TryAgainError: a schedule of this project is being served already.
     """
     next_start(plan, after=datetime.now(UTC))  # one that never comes is told before all else
+    if os.environ.get(_API) == running_prefect():  # of `make ui`, which may end before this
+        os.environ.pop(_API, None)
     with only_one("schedule", otherwise="a schedule of this project is being served already"):
         wait = _FIRST_WAIT_SECONDS
         try:
@@ -119,7 +122,7 @@ def _serve_until_one_ends(plan: Plan, port: int) -> str:
     """Run both processes; returns what has ended."""
     try:
         with _prefect(port) as (address, page, prefect):
-            environment = {**os.environ, "PREFECT_API_URL": address}
+            environment = {**os.environ, _API: address}
             command = [sys.executable, "-m", "flows.serving", json.dumps(asdict(plan))]
             print(f"page   {page}", flush=True)
             # A flow may need one grace to end its stage, and then some to say so.
@@ -143,7 +146,7 @@ def _first_to_end(children: dict[str, Child | None]) -> str:
 @contextmanager
 def _prefect(port: int) -> Generator[tuple[str, str, Child | None]]:
     """The API's address, the page's, and the server if it is ours."""
-    if address := running_prefect() or os.environ.get("PREFECT_API_URL"):
+    if address := os.environ.get(_API) or running_prefect():
         yield address, os.environ.get("PREFECT_UI_URL") or address.removesuffix("/api"), None
         return
     if is_taken(port):

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
@@ -77,7 +78,12 @@ async def _plan_ahead(plan: Plan, deployment_id: UUID, *, is_now: bool) -> None:
     async with get_client() as client:
         while True:
             planned = Scheduled(scheduled_time=due)
-            await client.create_flow_run_from_deployment(deployment_id, state=planned)
+            try:
+                await client.create_flow_run_from_deployment(deployment_id, state=planned)
+            except HTTPError as error:  # a retraining at work need not end for that
+                print(f"Prefect's server does not answer: {error}", flush=True)
+                await asyncio.sleep(_POLL_SECONDS)
+                continue
             print(f"next   {due:%Y-%m-%d %H:%M:%S %Z}", flush=True)
             while (now := datetime.now(UTC)) < due:  # one long sleep would not see the machine's
                 await asyncio.sleep(min(_POLL_SECONDS, (due - now).total_seconds()))
