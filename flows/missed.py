@@ -38,7 +38,8 @@ def settle(client: SyncPrefectClient, deployment_id: UUID, *, is_idle: bool) -> 
     """
     if is_idle:
         for run in _runs(client, deployment_id, StateType.RUNNING, StateType.PENDING):
-            end_gone(client, run.id)
+            if told := end_gone(client, run.id):
+                print(told, flush=True)
     planned: list[datetime] = []
     while found := _runs(client, deployment_id, StateType.SCHEDULED):
         for run in found:

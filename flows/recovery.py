@@ -102,14 +102,14 @@ def repair_flow_runs(mine: UUID) -> list[str]:
     if not marks:
         return []
     with get_client(sync_client=True) as client:
-        names = [name for mark in marks if (name := end_gone(client, UUID(mark.name)))]
+        names = [told for mark in marks if (told := end_gone(client, UUID(mark.name)))]
     for mark in marks:
         mark.unlink(missing_ok=True)
-    return [f"Repaired: run {name} was still running in Prefect; {_GONE}." for name in names]
+    return names
 
 
 def end_gone(client: SyncPrefectClient, flow_run_id: UUID) -> str | None:
-    """Mark a flow run as crashed unless it has ended; returns its name if so."""
+    """Mark a flow run as crashed unless it has ended; returns a line that says so."""
     try:
         run = client.read_flow_run(flow_run_id)
     except ObjectNotFound:  # of another server, or deleted
@@ -126,4 +126,4 @@ def end_gone(client: SyncPrefectClient, flow_run_id: UUID) -> str | None:
         ),
     ):
         client.set_task_run_state(task.id, Crashed(message=_GONE), force=True)
-    return run.name
+    return f"Repaired: run {run.name} was still running in Prefect; {_GONE}."
