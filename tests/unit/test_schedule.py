@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import State, StateType
 from flows import notify, recovery, retries
 from flows.budget import Budget
 from flows.group import group
-from flows.missed import covers
+from flows.missed import covers, settle
 from flows.pipeline import Outcome, _outcome, _stopped
 from flows.schedule import Plan, next_start, planned
 from flows.workspace import BusyError, only_one
@@ -241,6 +241,28 @@ def test_a_skipped_start_makes_up_for_nothing_and_one_that_ended_does():
     assert not covers(start(1, "Running", StateType.RUNNING), mine)
     assert covers(start(1, "Completed", StateType.COMPLETED), mine)
     assert not covers(mine, mine)
+
+
+class _Server:
+    """As much of Prefect's server as `settle` asks for: planned starts, which it can delete."""
+
+    def __init__(self, minutes: list[int]) -> None:
+        now = datetime.now(UTC)
+        self.runs = {uuid4(): now + timedelta(minutes=minute) for minute in minutes}
+
+    def read_flow_runs(self, **_) -> list[SimpleNamespace]:
+        return [SimpleNamespace(id=id, expected_start_time=due) for id, due in self.runs.items()]
+
+    def delete_flow_run(self, run_id) -> None:
+        del self.runs[run_id]
+
+
+@pytest.mark.parametrize(("minutes", "is_missed"), [([], False), ([5], False), ([-5], True)])
+def test_a_planned_start_whose_time_has_passed_was_missed(minutes, is_missed):
+    server = _Server(minutes)
+    due = next(iter(server.runs.values()), None)
+    assert settle(server, uuid4(), is_idle=False) == (due if is_missed else None)
+    assert server.runs == {}  # the next one is planned anew
 
 
 class _Hook(BaseHTTPRequestHandler):
