@@ -251,7 +251,9 @@ class _Server:
         self.runs = {uuid4(): now + timedelta(minutes=minute) for minute in minutes}
 
     def read_flow_runs(self, **_) -> list[SimpleNamespace]:
-        return [SimpleNamespace(id=id, expected_start_time=due) for id, due in self.runs.items()]
+        return [
+            SimpleNamespace(id=known, expected_start_time=due) for known, due in self.runs.items()
+        ]
 
     def delete_flow_run(self, run_id) -> None:
         del self.runs[run_id]
