@@ -69,7 +69,7 @@ def next_start(plan: Plan, *, after: datetime) -> datetime:
     """When the next start comes, in the plan's zone.
 
     Raises:
-        ParamsError: never.
+        ParamsError: there is no such day.
     """
     zone = zoneinfo.ZoneInfo(plan.timezone)
     if plan.every_seconds is not None:
