@@ -4,13 +4,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOCK := requirements.lock
 
-.PHONY: help run test check ui format lock clean
+.PHONY: help run schedule test check ui format lock clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 run: $(VENV)/.installed  ## bring the model up to date: run what changed, register what is new
 	@$(BIN)/wordmill retrain
+
+CRON ?= 0 3 * * *
+ZONE ?= UTC
+schedule: $(VENV)/.installed  ## do that every night at three until Ctrl-C; CRON="0 */6 * * *" ZONE=Europe/Berlin
+	@$(BIN)/wordmill schedule "$(CRON)" --timezone "$(ZONE)"
 
 test: $(VENV)/.installed-dev  ## run the tests
 	@$(BIN)/pytest --numprocesses auto --dist loadfile --durations 5 -rs

@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
     retrain = commands.add_parser("retrain", help="run what changed and register what is new")
     retrain.add_argument("--force", action="store_true", help="run every stage all the same")
+    retrain.add_argument("--hours", type=float, help="stop then, with a checkpoint kept")
     retrain.set_defaults(command=_retrain)
 
     use = commands.add_parser("use", help="put a preset's values into params.yaml")
@@ -124,6 +125,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--out", type=Path, help="a page to write, such as compare.html")
     compare.set_defaults(command=_compare)
+
+    schedule = commands.add_parser("schedule", help="retrain again and again, until Ctrl-C")
+    schedule.add_argument("cron", nargs="?", help='such as "0 3 * * *": at three every night')
+    schedule.add_argument("--every", metavar="TIME", help="instead: such as 30m, 6h or 1d")
+    schedule.add_argument("--timezone", default="UTC", help="such as Europe/Berlin (UTC)")
+    schedule.add_argument("--hours", type=float, help="stop a run then, with a checkpoint kept")
+    schedule.add_argument("--prefect-port", type=int, default=4200, help="of the page (4200)")
+    schedule.set_defaults(command=_schedule)
     return parser
 
 
@@ -131,7 +140,10 @@ def _retrain(arguments: argparse.Namespace) -> int:
     params = _checked_params()
     workspace.check_folders({"ingest.root": params.ingest.root, "clean.lists": params.clean.lists})
     # In a group of its own: Prefect's temporary server would outlive a flow that is killed.
-    command = [sys.executable, "-m", "flows.retrain", *(["--force"] if arguments.force else [])]
+    options = ["--force"] if arguments.force else []
+    if arguments.hours is not None:
+        options += ["--hours", str(_checked_hours(arguments.hours))]
+    command = [sys.executable, "-m", "flows.retrain", *options]
     # The flow may need one grace to end its stage, and then some to say so.
     with group(command, environment=dict(os.environ), grace_seconds=2 * GRACE_SECONDS) as flow:
         status = flow.wait()
@@ -243,6 +255,27 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     print(compare(arguments.names, out=arguments.out))
     return 0
+
+
+def _schedule(arguments: argparse.Namespace) -> int:
+    from flows.schedule import planned, serve
+
+    if arguments.hours is not None:
+        _checked_hours(arguments.hours)
+    plan = planned(
+        cron=arguments.cron,
+        every=arguments.every,
+        timezone=arguments.timezone,
+        hours=arguments.hours,
+    )
+    _checked_params()
+    return serve(plan, prefect_port=arguments.prefect_port)
+
+
+def _checked_hours(hours: float) -> float:
+    if not 0 < hours < float("inf"):
+        raise ParamsError(f"--hours is {hours:g}; it has to be more than 0, such as 2 or 0.5")
+    return hours
 
 
 def _checked_params() -> "Params":

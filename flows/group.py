@@ -14,12 +14,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
+
+import psutil
 
 GRACE_SECONDS = 20.0
 # Read in the child: by the time it asks for its parent, the parent may be gone.
 _STARTER_VARIABLE = "WORDMILL_STARTER"
+_PASS_ON = signal.SIGUSR1
 _WATCH_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 
@@ -55,12 +58,18 @@ def group(
     try:
         yield child
     finally:
-        _end(child, grace_seconds)
+        end(child, grace_seconds=grace_seconds)
+        if child.stdout is not None:
+            child.stdout.close()
 
 
 def lead() -> None:
-    """In the child: leave on SIGTERM without a traceback, and end with the starter."""
+    """In the child: leave on SIGTERM without a traceback, and end with the starter.
+
+    On SIGUSR1 it stays, and its own children get SIGTERM.
+    """
     exit_on_sigterm()
+    signal.signal(_PASS_ON, _to_children)
     threading.Thread(
         target=_end_with, args=(int(os.environ[_STARTER_VARIABLE]),), daemon=True
     ).start()
@@ -84,7 +93,21 @@ def _end_with(starter: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _end(child: Child, grace_seconds: float) -> None:
+def pass_sigterm_on(child: Child) -> None:
+    """SIGTERM to what the leader started, not to the leader: it hears how they end."""
+    if child.poll() is None:
+        child.send_signal(_PASS_ON)
+
+
+def _to_children(_number: int, _frame: object) -> None:
+    # Not the whole group: workers that end before their trainer spoil its last checkpoint.
+    for process in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+
+
+def end(child: Child, *, grace_seconds: float = GRACE_SECONDS) -> None:
+    """End a group: its leader, then the rest, at last without mercy."""
     # The leader first and alone: a flow that ends tells its server, which is in its group.
     child.terminate()
     _wait_while(lambda: child.poll() is None, grace_seconds)

@@ -7,15 +7,18 @@ small report.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from flows.budget import Budget
 from flows.group import Child, group
 from wordmill.errors import TryAgainError
 
@@ -25,7 +28,11 @@ _PROGRESS_VARIABLE = "WORDMILL_PROGRESS_SECONDS"
 _PARENT_VARIABLE = "WORDMILL_PARENT_RUN"
 _PROGRESS_MARK = "··· "
 
-Verdict = Literal["ran", "restored", "reused", "failed"]
+Verdict = Literal["ran", "restored", "reused", "failed", "stopped"]
+
+# What the last lines of a process say that found no memory; the kernel's own way is SIGKILL.
+_OUT_OF_MEMORY = re.compile(r"MemoryError|OutOfMemoryError|can't allocate memory")
+_NUM_LAST_LINES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +41,7 @@ class Outcome:
 
     stage: str
     verdict: Verdict
-    """`restored`: DVC had kept what the same inputs made before."""
+    """`restored`: DVC had kept what the same inputs made before. `stopped`: time was over."""
     why: list[str]
     message: str = ""
     seconds: float = 0.0
@@ -44,8 +51,9 @@ class Outcome:
 
     @property
     def may_pass(self) -> bool:
-        """Whether trying again can help: killed, locked out, or stopped with a checkpoint."""
-        return self.exit_status < 0 or self.exit_status == TryAgainError.exit_status
+        """Whether trying again can help: killed, no memory, a server away, locked out."""
+        is_passing = self.exit_status < 0 or self.exit_status == TryAgainError.exit_status
+        return self.verdict == "failed" and is_passing
 
 
 def run_stage(
@@ -55,6 +63,7 @@ def run_stage(
     is_forced: bool,
     parent_run: str,
     log: Callable[[str], None],
+    budget: Budget | None = None,
 ) -> Outcome:
     """Run a stage through DVC and say what became of it.
 
@@ -64,7 +73,9 @@ def run_stage(
         is_forced: run it though DVC sees no change.
         parent_run: the MLflow run that the stage's run belongs to.
         log: takes the lines that the stage prints.
+        budget: stops the stage when it is over.
     """
+    budget = budget or Budget(None)
     started_at = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="wordmill-") as folder:
         report_path = Path(folder) / "report.json"
@@ -76,12 +87,32 @@ def run_stage(
             "PYTHONUNBUFFERED": "1",
         }
         command = [sys.executable, "-m", "flows.child", stage, *(["--force"] if is_forced else [])]
-        with group(command, environment=environment, output=subprocess.PIPE) as child:
-            last_line = _relay(child, log)
+        with (
+            group(command, environment=environment, output=subprocess.PIPE) as child,
+            budget.over(child),
+        ):
+            last_lines = _relay(child, log)
             status = child.wait()
         report = json.loads(report_path.read_text()) if report_path.exists() else None
     seconds = time.monotonic() - started_at
-    return _outcome(stage, why, status, report, last_line=last_line, seconds=seconds)
+    outcome = _outcome(stage, why, status, report, last_lines=last_lines, seconds=seconds)
+    return _stopped(outcome, budget) if budget.is_over and outcome.may_pass else outcome
+
+
+def stopped_before(stage: str, why: list[str], budget: Budget) -> Outcome:
+    """A stage that does not start: the time is over."""
+    message = f"{budget} is over; the next start goes on here"
+    status = TryAgainError.exit_status
+    return Outcome(stage=stage, verdict="stopped", why=why, message=message, exit_status=status)
+
+
+def _stopped(outcome: Outcome, budget: Budget) -> Outcome:
+    """What a stage that its budget ended has to say: it has not failed."""
+    is_kept = outcome.exit_status == TryAgainError.exit_status
+    then = "its checkpoint is kept, the next start goes on" if is_kept else "it begins again next"
+    message = f"stopped by {budget}; {then}"
+    status = TryAgainError.exit_status
+    return replace(outcome, verdict="stopped", message=message, exit_status=status)
 
 
 def _outcome(
@@ -90,7 +121,7 @@ def _outcome(
     status: int,
     report: dict[str, Any] | None,
     *,
-    last_line: str,
+    last_lines: list[str],
     seconds: float,
 ) -> Outcome:
     if status == 0:
@@ -102,9 +133,8 @@ def _outcome(
             stage=stage, verdict=verdict, why=why, message=message, seconds=seconds, run_id=run_id
         )
     if report is None:  # killed, or failed by a fault of ours: its last words are a traceback's
-        killed = _signal_in(last_line)
-        status = -killed if killed else status
-    message = report["message"] if report else last_line
+        status = _cause(last_lines) or status
+    message = report["message"] if report else (last_lines or ["no word said"])[-1]
     exit_status = report.get("exit_status", status) if report else status
     return Outcome(
         stage=stage,
@@ -117,6 +147,13 @@ def _outcome(
     )
 
 
+def _cause(last_lines: list[str]) -> int | None:
+    """The signal that ended a stage, negative, or 75 where it found no memory."""
+    if killed := _signal_in((last_lines or [""])[-1]):
+        return -killed
+    return TryAgainError.exit_status if _OUT_OF_MEMORY.search("\n".join(last_lines)) else None
+
+
 def _signal_in(dvc_error: str) -> int | None:
     """The signal that ended a stage, from DVC's «exited with -9», None if none did."""
     _, _, status = dvc_error.rpartition("exited with ")
@@ -126,9 +163,10 @@ def _signal_in(dvc_error: str) -> int | None:
         return None
 
 
-def _relay(child: Child, log: Callable[[str], None]) -> str:
+def _relay(child: Child, log: Callable[[str], None]) -> list[str]:
     """Pass the child's lines on; progress goes in place where a person is watching."""
-    last_line, in_place = "", sys.stdout.isatty()
+    last_lines: deque[str] = deque(maxlen=_NUM_LAST_LINES)
+    in_place = sys.stdout.isatty()
     assert child.stdout is not None
     for raw in child.stdout:
         line = raw.rstrip()
@@ -140,5 +178,5 @@ def _relay(child: Child, log: Callable[[str], None]) -> str:
         if in_place:
             print("\r\x1b[K", end="", flush=True)
         log(line)
-        last_line = line
-    return last_line
+        last_lines.append(line)
+    return list(last_lines)

@@ -4,9 +4,9 @@ One Prefect task a stage, made from dvc.yaml. DVC decides what has to run; this 
 why, watches, retries what may pass, and takes the result to the registry.
 """
 
+import argparse
 import sys
 import time
-from typing import Any
 
 from mlflow.exceptions import MlflowException
 from prefect import State, flow, get_run_logger, task
@@ -15,58 +15,88 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows import dag
+from flows.budget import Budget
 from flows.group import lead
 from flows.lineage import dvc_tags, git_tags, version_tags
-from flows.pipeline import Outcome, run_stage
+from flows.missed import made_up_for
+from flows.notify import tell
+from flows.pipeline import Outcome, run_stage, stopped_before
 from flows.plan import plan, told
+from flows.recovery import begun, repair
 from flows.registry import CHAMPION, Registry
+from flows.retries import JITTER, RETRIES, may_pass, waits
 from flows.summary import Summary
 from flows.tracking import Tracking
-from flows.workspace import PARAMS, only_flow
-from wordmill.errors import TryAgainError, WordmillError
+from flows.workspace import PARAMS, BusyError, enter, only_flow
+from wordmill.errors import DataError, TryAgainError, WordmillError
 from wordmill.params.everything import Params
 from wordmill.params.section import parse_params, read_params
 
-_RETRIES = 2
-
-
-def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
-    return isinstance(state.data, Outcome) and state.data.may_pass
+_JUDGE_DATA = ("ingest", "clean")
 
 
 @task(
     task_run_name="{stage}",
     cache_policy=NO_CACHE,
     persist_result=False,
-    retries=_RETRIES,
-    retry_delay_seconds=1,
-    retry_condition_fn=_may_pass,
+    retries=RETRIES,
+    retry_jitter_factor=JITTER,
+    retry_condition_fn=may_pass,
 )
-def stage_task(stage: str, why: list[str], is_forced: bool, parent_run: str) -> State[Outcome]:
+def stage_task(
+    stage: str, why: list[str], is_forced: bool, parent_run: str, budget: Budget
+) -> State[Outcome]:
     """Run one stage through DVC if there is a reason to."""
     logger = get_run_logger()
     if not why:
         reused = Outcome(stage=stage, verdict="reused", why=[], message="nothing changed")
         return Completed(name="Reused", message=reused.message, data=reused)
+    if budget.is_over:
+        return _stopped(stopped_before(stage, why, budget))
     logger.info("%s runs because %s", stage, "; ".join(why))
-    outcome = run_stage(stage, why=why, is_forced=is_forced, parent_run=parent_run, log=logger.info)
+    outcome = run_stage(
+        stage,
+        why=why,
+        is_forced=is_forced,
+        parent_run=parent_run,
+        log=logger.info,
+        budget=budget,
+    )
     if outcome.verdict == "failed":
         return Failed(message=outcome.message, data=outcome)
+    if outcome.verdict == "stopped":
+        return _stopped(outcome)
     return Completed(message=outcome.message, data=outcome)
 
 
-@flow(name="retrain", persist_result=False)
-def retrain(is_forced: bool = False) -> State[int]:
+def _stopped(outcome: Outcome) -> State[Outcome]:
+    return Completed(name="Stopped", message=outcome.message, data=outcome)
+
+
+@flow(
+    name="retrain",
+    persist_result=False,
+    on_completion=[tell],
+    on_failure=[tell],
+    on_crashed=[tell],
+)
+def retrain(is_forced: bool = False, hours: float | None = None) -> State[int]:
     """Bring the model up to date; the state's result is the exit status.
 
     Args:
         is_forced: run every stage though nothing changed.
+        hours: stop after this time, with a checkpoint; the next start goes on.
     """
     started_at = time.monotonic()
     try:
+        enter()  # a worker starts the flow without the command line
         params = parse_params(Params, read_params(PARAMS), file=PARAMS)
-        with only_flow():
-            summary = _brought_up_to_date(params, is_forced=is_forced)
+        if reason := made_up_for(flow_run.id):
+            return Completed(name="Skipped", message=reason, data=0)
+        with only_flow(), begun(flow_run.id):
+            summary = _brought_up_to_date(params, is_forced=is_forced, budget=Budget(hours))
+    except BusyError as error:
+        return Completed(name="Skipped", message=str(error), data=error.exit_status)
     except WordmillError as error:
         return Failed(message=str(error), data=error.exit_status)
     except MlflowException as error:
@@ -74,17 +104,37 @@ def retrain(is_forced: bool = False) -> State[int]:
         return Failed(message=message, data=TryAgainError.exit_status)
     summary.seconds = time.monotonic() - started_at
     print(summary.text())
-    if summary.failed:
-        return Failed(message=summary.headline, data=_shell_status(summary.failed))
-    return Completed(message=summary.headline, data=0)
+    return _ended(summary)
 
 
-def _brought_up_to_date(params: Params, *, is_forced: bool) -> Summary:
+def _ended(summary: Summary) -> State[int]:
+    """The flow's last state; its name tells Prefect's page and flows/notify.py how it went."""
+    told = summary.headline
+    if failed := summary.failed:
+        is_data = failed.exit_status == DataError.exit_status and failed.stage in _JUDGE_DATA
+        name = "Rejected" if is_data else "Failed"
+        return Failed(name=name, message=told, data=_shell_status(failed))
+    if summary.stopped:
+        return Completed(name="Stopped", message=told, data=TryAgainError.exit_status)
+    if summary.pipeline_run is None:
+        return Completed(name="Nothing new", message=told, data=0)
+    return Completed(name=_step_of(summary), message=told, data=0)
+
+
+def _step_of(summary: Summary) -> str:
+    made = summary.standing
+    if made is None or not made.is_new:
+        return "Completed"
+    return "Promoted" if made.alias == CHAMPION else "Held"
+
+
+def _brought_up_to_date(params: Params, *, is_forced: bool, budget: Budget) -> Summary:
     tracking = Tracking()
     registry = Registry(tracking.client, params.registry.name)
     summary = Summary(model=registry.name)
     if left := tracking.close_left_behind():
         summary.repaired.append(f"Repaired: {left} MLflow run(s) of a killed flow were ended.")
+    summary.repaired += repair(flow_run.id)
     steps = plan(is_forced=is_forced)
     has_work = any(step.may_run for step in steps)
     known = None if has_work else registry.verified_version_of(version_tags())
@@ -96,9 +146,9 @@ def _brought_up_to_date(params: Params, *, is_forced: bool) -> Summary:
         summary.pipeline_run = run_id
         print(f"\nThis run\n{told(steps)}\n", flush=True)
         for step in steps:
-            summary.outcomes.append(_run(step.stage, step.beyond, run_id))
-            if summary.failed:
-                tracking.fail(run_id)
+            summary.outcomes.append(_run(step.stage, step.beyond, run_id, budget))
+            if summary.failed or summary.stopped:
+                tracking.end(run_id, "FAILED" if summary.failed else "KILLED")
                 return summary
         _link(tracking, summary, run_id)
         _take_to_registry(registry, summary, params, run_id, tags)
@@ -110,9 +160,10 @@ def _shell_status(failed: Outcome) -> int:
     return failed.exit_status if failed.exit_status > 0 else 128 - failed.exit_status
 
 
-def _run(stage: str, forced_why: list[str], run_id: str) -> Outcome:
+def _run(stage: str, forced_why: list[str], run_id: str, budget: Budget) -> Outcome:
     why = forced_why + dag.reasons_to_run(stage)
-    state = stage_task(stage, why, bool(forced_why), run_id, return_state=True)
+    patient = stage_task.with_options(retry_delay_seconds=waits(stage))
+    state = patient(stage, why, bool(forced_why), run_id, budget, return_state=True)
     outcome = state.result(raise_on_failure=False)
     assert isinstance(outcome, Outcome)
     return outcome
@@ -142,10 +193,10 @@ def _take_to_registry(
     summary.standing = registry.standing(made, is_new=found is None)
 
 
-def main(*, is_forced: bool) -> int:
+def main(*, is_forced: bool, hours: float | None) -> int:
     """Run the flow as a program and return the exit status."""
     lead()
-    state = retrain(is_forced=is_forced, return_state=True)
+    state = retrain(is_forced=is_forced, hours=hours, return_state=True)
     status = state.result(raise_on_failure=False)
     if not isinstance(status, int):  # the flow itself broke; Prefect has shown where
         return 1
@@ -155,4 +206,8 @@ def main(*, is_forced: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(is_forced="--force" in sys.argv[1:]))
+    parser = argparse.ArgumentParser(prog="python -m flows.retrain", description=__doc__)
+    parser.add_argument("--force", action="store_true")
+    parser.add_argument("--hours", type=float)
+    asked = parser.parse_args()
+    sys.exit(main(is_forced=asked.force, hours=asked.hours))

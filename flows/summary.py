@@ -32,10 +32,17 @@ class Summary:
         return next((o for o in self.outcomes if o.verdict == "failed"), None)
 
     @property
+    def stopped(self) -> Outcome | None:
+        """The stage that the budget stopped, None if it did not."""
+        return next((o for o in self.outcomes if o.verdict == "stopped"), None)
+
+    @property
     def headline(self) -> str:
         """The run in one line."""
         if self.failed:
             return f"{self.failed.stage} failed: {self.failed.message}"
+        if self.stopped:
+            return f"{self.stopped.stage}: {self.stopped.message}"
         if self.pipeline_run is None:
             return "nothing new: no source, param or code has changed"
         ran = [o.stage for o in self.outcomes if o.verdict == "ran"]
@@ -46,7 +53,9 @@ class Summary:
         parts = [f"\n{self.headline} ({self.seconds:.0f} s)", *self.repaired]
         if self.outcomes:
             parts.append("\n".join(map(self._stage_line, self.outcomes)))
-        if self.failed is None:
+        if self.stopped:
+            parts.append("Nothing was registered. `make run` goes on: what is done stays done.")
+        elif self.failed is None:
             parts += [self._scores(), self._places(), self._next_steps()]
         else:
             parts.append(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -34,7 +34,7 @@ class Tracking:
 
     @contextmanager
     def pipeline_run(self, name: str, tags: dict[str, str]) -> Generator[str]:
-        """Yield the id of a new run; it ends as FINISHED, FAILED (`fail`) or KILLED."""
+        """Yield the id of a new run; it ends as FINISHED, FAILED or KILLED."""
         tags = {**tags, _WORKSPACE_TAG: str(Path.cwd())}
         run = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
         run_id = run.info.run_id
@@ -49,9 +49,9 @@ class Tracking:
         if self.client.get_run(run_id).info.status == "RUNNING":
             self.client.set_terminated(run_id, "FINISHED")
 
-    def fail(self, run_id: str) -> None:
-        """End a run as failed."""
-        self.client.set_terminated(run_id, "FAILED")
+    def end(self, run_id: str, status: Literal["FAILED", "KILLED"]) -> None:
+        """End a run that did not come to its end."""
+        self.client.set_terminated(run_id, status)
 
     def close_left_behind(self) -> int:
         """End runs of this project, stages' too, that a kill left RUNNING; returns how many."""

@@ -7,10 +7,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 from flows.group import Child, group
-from flows.workspace import STATE, announced_ui, artifact_root
+from flows.workspace import STATE, announced_ui, artifact_root, running_prefect
 from wordmill.errors import ParamsError, TryAgainError
 
 _HOST = "127.0.0.1"
@@ -26,18 +26,22 @@ def serve(*, mlflow_port: int, prefect_port: int) -> int:
         TryAgainError: a server did not start, or ended.
     """
     ports = {"mlflow": mlflow_port, "prefect": prefect_port}
+    if shown := running_prefect():  # `wordmill schedule` serves that page
+        del ports["prefect"]
     for name, port in ports.items():
-        if _is_taken(port):
+        if is_taken(port):
             raise ParamsError(f"port {port} is taken; choose another with --{name}-port")
     pages = {name: f"http://{_HOST}:{port}" for name, port in ports.items()}
     with ExitStack() as running:
-        servers = {name: running.enter_context(_server(name, port)) for name, port in ports.items()}
+        servers = {name: running.enter_context(server(name, port)) for name, port in ports.items()}
         try:
-            _await(pages, servers)
-            with announced_ui(prefect_api=f"{pages['prefect']}/api"):
+            await_pages(pages, servers)
+            with nullcontext() if shown else announced_ui(prefect_api=f"{pages['prefect']}/api"):
+                if shown:
+                    print(f"prefect  {shown.removesuffix('/api')}, served by `wordmill schedule`")
                 for name, address in pages.items():
                     print(f"{name:8} {address}")
-                print("Ctrl-C ends both.", flush=True)
+                print("Ctrl-C ends both." if not shown else "Ctrl-C ends it.", flush=True)
                 while all(server.poll() is None for server in servers.values()):
                     time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt:
@@ -46,7 +50,8 @@ def serve(*, mlflow_port: int, prefect_port: int) -> int:
 
 
 @contextmanager
-def _server(name: str, port: int) -> Generator[Child]:
+def server(name: str, port: int) -> Generator[Child]:
+    """Run a page's server, `mlflow` or `prefect`, while the block lasts."""
     arguments = {
         "mlflow": (
             *("server", "--host", _HOST, "--port", str(port), "--workers", "1"),
@@ -64,7 +69,12 @@ def _server(name: str, port: int) -> Generator[Child]:
         yield server
 
 
-def _await(pages: dict[str, str], servers: dict[str, Child]) -> None:
+def await_pages(pages: dict[str, str], servers: dict[str, Child]) -> None:
+    """Wait until every page answers.
+
+    Raises:
+        TryAgainError: a server did not start.
+    """
     deadline = time.monotonic() + _START_SECONDS
     for name, address in pages.items():
         while not _answers(address):
@@ -81,6 +91,7 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _is_taken(port: int) -> bool:
+def is_taken(port: int) -> bool:
+    """Whether something listens there on this machine."""
     with socket.socket() as probe:
         return probe.connect_ex((_HOST, port)) == 0

@@ -47,7 +47,7 @@ def enter() -> None:
         os.environ.setdefault(name, value)
     # DVC runs stages as `python`: that has to be this one, also where no venv is activated.
     os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    if address := _running_prefect():
+    if address := running_prefect():
         os.environ.setdefault("PREFECT_API_URL", address)
 
 
@@ -56,24 +56,41 @@ def artifact_root() -> str:
     return (Path.cwd() / "mlartifacts").as_uri()
 
 
+class BusyError(TryAgainError):
+    """Another process has what this one wants for itself; nothing is wrong."""
+
+
 @contextmanager
 def only_flow() -> Generator[None]:
     """Hold the project: one flow at a time changes it.
 
     Raises:
-        TryAgainError: another one does.
+        BusyError: another one does.
     """
-    path = STATE / "locks" / "flow"
+    with only_one("flow", otherwise="another flow is at work in this project"):
+        yield
+
+
+@contextmanager
+def only_one(name: str, *, otherwise: str) -> Generator[None]:
+    """Hold a lock of this project; the kernel gives it back when the process ends.
+
+    Args:
+        name: of the lock.
+        otherwise: what to say where another process holds it.
+
+    Raises:
+        BusyError: another one holds it.
+    """
+    path = STATE / "locks" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise TryAgainError(
-                f"another flow is at work in this project (process {lock.read() or 'unknown'});"
-                " wait for it"
-            ) from None
+            owner = lock.read() or "unknown"
+            raise BusyError(f"{otherwise} (process {owner}); wait for it") from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
@@ -91,7 +108,8 @@ def announced_ui(*, prefect_api: str) -> Generator[None]:
         _UI_ADDRESSES.unlink(missing_ok=True)
 
 
-def _running_prefect() -> str | None:
+def running_prefect() -> str | None:
+    """The address of the server that this project's pages run on, None where none answers."""
     if not _UI_ADDRESSES.exists():
         return None
     import urllib.error  # 50 ms, for the few who need it

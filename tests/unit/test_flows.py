@@ -47,7 +47,7 @@ REPORT = {"message": "made", "run_id": "r"}
     ],
 )
 def test_what_became_of_a_stage(status, report, last_line, verdict, exit_status, may_pass):
-    found = _outcome("clean", [], status, report, last_line=last_line, seconds=1.0)
+    found = _outcome("clean", [], status, report, last_lines=[last_line], seconds=1.0)
     assert (found.verdict, found.exit_status) == (verdict, exit_status)
     assert found.may_pass == may_pass
 

@@ -1,0 +1,33 @@
+"""What is tried again, and after how long: by what went wrong, not by habit.
+
+A server that does not answer, a kill and a lack of memory pass; bad data, bad params and a full
+disk do not, nor does a stage that its budget has stopped.
+"""
+
+import os
+from typing import Any
+
+from prefect import State
+
+from flows.pipeline import Outcome
+
+RETRIES = 3
+JITTER = 0.5  # a wait is drawn between once and one and a half times its length
+_GROWTH = 4
+
+# Stages that may fetch: a server that was away needs longer than a killed process.
+_FETCHING = ("ingest", "tokenize")
+_FIRST_WAIT_SECONDS = {True: 10.0, False: 1.0}
+_FIRST_WAIT_VARIABLE = "WORDMILL_RETRY_SECONDS"
+
+
+def waits(stage: str) -> list[float]:
+    """Seconds before each retry of a stage, without jitter."""
+    told = os.environ.get(_FIRST_WAIT_VARIABLE)
+    first = float(told) if told else _FIRST_WAIT_SECONDS[stage in _FETCHING]
+    return [first * _GROWTH**number for number in range(RETRIES)]
+
+
+def may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Whether a stage that ended in this state is tried again."""
+    return isinstance(state.data, Outcome) and state.data.may_pass

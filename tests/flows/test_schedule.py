@@ -1,0 +1,193 @@
+"""Left alone: served starts, a killed flow, an overlap, a budget, and nothing left behind."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from conftest import SMALL_PARAMS, environment, run_in, write_params
+from running import processes_of, retrain, tracked, wait_for
+from test_retrain import free_port
+
+LONG = {**SMALL_PARAMS, "pretrain": {**SMALL_PARAMS["pretrain"], "length": "1500 steps"}}
+
+QUICK = {"WORDMILL_RETRY_SECONDS": "0.2", "WORDMILL_PROGRESS_SECONDS": "0.2"}
+
+RUNS = """
+import json
+from flows import workspace
+workspace.enter()
+from prefect.client.orchestration import get_client
+with get_client(sync_client=True) as client:
+    runs = sorted(client.read_flow_runs(), key=lambda run: run.expected_start_time)
+    tasks = client.read_task_runs()
+print(json.dumps({
+    "runs": [[r.state.name, r.state.message or "", str(r.deployment_id)] for r in runs],
+    "tasks": [[t.name, t.state.name, t.run_count] for t in tasks],
+}))
+"""
+
+
+def log_of(project: Path) -> str:
+    return (project / ".log").read_text(errors="replace")
+
+
+@pytest.fixture
+def served():
+    """Projects whose schedule was served; whatever a failed test leaves there ends."""
+    projects: list[Path] = []
+    yield projects
+    for project in projects:
+        for pid in processes_of(project):
+            os.kill(pid, signal.SIGKILL)
+
+
+def serve(project: Path, **extra: str) -> subprocess.Popen:
+    port = str(free_port())
+    with (project / ".log").open("a") as log:
+        return subprocess.Popen(
+            ["python", "-m", "flows.cli", "schedule", "--every", "40s", "--prefect-port", port],
+            cwd=project,
+            env=environment(**QUICK, **extra),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def told_by_prefect(project: Path, **extra: str) -> dict:
+    done = run_in(project, "python", "-c", RUNS, **extra)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def names(found: dict) -> list[str]:
+    return [name for name, _, _ in found["runs"]]
+
+
+def pid_of(project: Path, words: str) -> int | None:
+    return next((pid for pid, line in processes_of(project).items() if words in line), None)
+
+
+@pytest.mark.slow
+def test_a_schedule_skips_overlaps_and_survives_kills(make_project, tmp_path, served):
+    project, home = make_project("scheduled"), {"PREFECT_HOME": str(tmp_path)}
+    served.append(project)
+    write_params(project, LONG)
+    schedule = serve(project, **home)
+    wait_for(lambda: re.search(r"pretrain: .* \d+/1500", log_of(project)), seconds=240)
+
+    # A stage that dies by a signal is tried again.
+    os.kill(pid_of(project, "stages.pretrain"), signal.SIGKILL)
+    wait_for(lambda: log_of(project).count("pretrain runs because") == 2, seconds=120)
+
+    # The starts meanwhile find it at work; so does one by hand.
+    wait_for(lambda: "Skipped" in log_of(project), seconds=120)
+    by_hand = retrain(project)
+    assert by_hand.returncode == 75
+    assert "another flow is at work" in by_hand.stderr
+    assert "Traceback" not in by_hand.stdout + by_hand.stderr
+
+    # All dies at once, as with the machine.
+    os.kill(schedule.pid, signal.SIGKILL)
+    for words in ("prefect.engine", "flows.serving", "prefect server", "flows.child"):
+        while pid := pid_of(project, words):
+            os.kill(pid, signal.SIGKILL)
+    schedule.wait()
+    wait_for(lambda: not processes_of(project), seconds=90)
+    (project / ".dvc/tmp/rwlock").write_text("")
+
+    schedule = serve(project, **home)
+    wait_for(lambda: "registered, champion" in log_of(project), seconds=300)
+    wait_for(lambda: "nothing new" in log_of(project), seconds=120)
+    found = told_by_prefect(project, **home)
+    schedule.send_signal(signal.SIGINT)
+    assert schedule.wait(90) == 0
+    wait_for(lambda: not processes_of(project), seconds=60)
+
+    log = log_of(project)
+    assert "list of busy paths was cut off" in log
+    assert "its process was gone" in log
+    assert "Traceback" not in log
+    assert set(names(found)) <= {
+        *("Crashed", "Skipped", "Promoted", "Nothing new"),
+        *("Scheduled", "Late", "Pending", "Running"),
+    }
+    # A start that was about to begin at the kill has crashed as well.
+    assert names(found).count("Promoted") == 1
+    assert names(found).count("Crashed") in (1, 2)
+    assert ["pretrain", 2] in [[name, count] for name, _, count in found["tasks"]]
+    skipped = next(message for name, message, _ in found["runs"] if name == "Skipped")
+    assert "another flow is at work in this project (process" in skipped
+    assert {run["status"] for run in tracked(project)["runs"]} <= {"FINISHED", "KILLED"}
+
+
+@pytest.mark.slow
+def test_a_budget_stops_cleanly_and_the_next_start_goes_on(make_project, prefect_home):
+    project = make_project("budget")
+    assert run_in(project, "dvc", "repro", "tokenize").returncode == 0
+    write_params(project, {**LONG, "pretrain": {**LONG["pretrain"], "length": "200000 steps"}})
+    command = ["python", "-m", "flows.cli", "retrain", "--hours", str(90 / 3600)]
+    done = run_in(project, *command)
+    out = done.stdout + done.stderr
+    assert done.returncode == 75, out
+    assert "its checkpoint is kept, the next start goes on" in out
+    assert "Traceback" not in out
+    assert not processes_of(project)
+    again = run_in(project, *command)
+    assert again.returncode == 75
+    assert "resuming after step" in again.stdout + again.stderr
+
+
+class _Hook(BaseHTTPRequestHandler):
+    def do_POST(self):
+        length = int(self.headers["content-length"])
+        self.server.taken.append(json.loads(self.rfile.read(length))["title"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def webhook():
+    with HTTPServer(("127.0.0.1", 0), _Hook) as server:
+        server.taken = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_is_asked_again_and_bad_data_is_not(make_project, tmp_path, webhook):
+    project = make_project("away")
+    texts, _ = SMALL_PARAMS["ingest"]["sources"]
+    far = {**texts, "path": f"http://127.0.0.1:{free_port()}/texts.jsonl"}
+    write_params(project, {**SMALL_PARAMS, "ingest": {**SMALL_PARAMS["ingest"], "sources": [far]}})
+    extra = {
+        "PREFECT_HOME": str(tmp_path),
+        "WORDMILL_RETRY_SECONDS": "0.1",
+        "WORDMILL_NOTIFY": f"json://127.0.0.1:{webhook.server_port}/hook",
+    }
+    done = run_in(project, "python", "-m", "flows.cli", "retrain", **extra)
+    assert done.returncode == 75, done.stdout + done.stderr
+    assert "does not answer" in done.stderr
+
+    write_params(project, SMALL_PARAMS)
+    with (project / "data/raw/texts.jsonl").open("a") as texts_file:
+        texts_file.write("\n{broken\n")
+    done = run_in(project, "python", "-m", "flows.cli", "retrain", **extra)
+    assert done.returncode == 65
+
+    found = told_by_prefect(project, **extra)
+    assert names(found) == ["Failed", "Rejected"]
+    assert sorted(count for _, _, count in found["tasks"]) == [1, 4]
+    assert ["retraining failed" in webhook.taken[0], "data rejected" in webhook.taken[1]] == [
+        True
+    ] * 2

@@ -1,0 +1,387 @@
+"""When to start, how long, what again, what to mend and whom to tell: the logic of each."""
+
+import json
+import os
+import signal
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+
+from flows import notify, recovery, retries
+from flows.budget import Budget
+from flows.group import group
+from flows.missed import covers, settle
+from flows.pipeline import Outcome, _outcome, _stopped
+from flows.schedule import Plan, next_start, planned
+from flows.workspace import BusyError, only_one
+from wordmill.errors import ParamsError
+
+# Apprise imports all its services at the first message.
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
+NOON = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+
+
+def plan(**given) -> Plan:
+    return planned(**{"cron": None, "every": None, "timezone": "UTC", "hours": None, **given})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "got neither"),
+        ({"cron": "0 3 * * *", "every": "6h"}, "got both"),
+        ({"cron": "0 3 * *"}, "is no cron line"),
+        ({"cron": "0 25 * * *"}, "is no cron line"),
+        ({"cron": "0 3 * * *", "timezone": "Europe/Berln"}, "did you mean Europe/Berlin?"),
+        ({"cron": "0 3 * * *", "timezone": "../x"}, "there is no zone"),
+        ({"every": "6"}, "such as 30m or 6h"),
+        ({"every": "0h"}, "such as 30m or 6h"),
+        ({"every": "-1h"}, "such as 30m or 6h"),
+    ],
+)
+def test_a_wrong_plan_is_told_in_one_line(given, message):
+    with pytest.raises(ParamsError, match=message.replace("?", r"\?")) as told:
+        plan(**given)
+    assert "\n" not in str(told.value)
+
+
+def test_a_day_that_never_comes_is_told():
+    with pytest.raises(ParamsError, match="no such day"):
+        next_start(plan(cron="0 0 30 2 *"), after=NOON)
+
+
+def test_the_next_start_is_in_the_zone_asked_for():
+    berlin = plan(cron="0 3 * * *", timezone="Europe/Berlin")
+    assert next_start(berlin, after=NOON).isoformat() == "2026-07-02T03:00:00+02:00"
+    assert next_start(plan(cron="0 3 * * *"), after=NOON).isoformat() == "2026-07-02T03:00:00+00:00"
+
+
+@pytest.mark.parametrize(("minutes", "next_hour"), [(0, 18), (1, 18), (5 * 60 + 59, 18), (360, 24)])
+def test_intervals_do_not_count_from_when_the_process_began(minutes, next_hour):
+    start = next_start(plan(every="6h"), after=NOON + timedelta(minutes=minutes))
+    assert start == datetime(2026, 7, 1, tzinfo=UTC) + timedelta(hours=next_hour)
+
+
+def test_a_budget_runs_out():
+    assert Budget(None).seconds_left is None
+    assert not Budget(None).is_over
+    assert not Budget(1.0).is_over
+    assert Budget(1.0).seconds_left == pytest.approx(3600, abs=1)
+    assert Budget(1.0, time.monotonic() - 3601).is_over
+
+
+# What a stage's leader is to the budget: it starts a child and hears how it ends.
+LEADER = """
+import subprocess, sys, time
+from flows.group import lead
+lead()
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+print(f"ended {child.wait()}", flush=True)
+"""
+GENTLE = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+print("up", flush=True)
+time.sleep(60)
+"""
+DEAF = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def led(code: str):
+    command = [sys.executable, "-c", LEADER, code]
+    environment = {**os.environ, "PYTHONPATH": "."}
+    return group(command, environment=environment, output=subprocess.PIPE, grace_seconds=0.5)
+
+
+def test_the_stage_hears_of_the_end_and_its_leader_of_the_stage():
+    with led(GENTLE) as child:
+        assert child.stdout.readline() == "up\n"
+        with Budget(1e-9).over(child):
+            assert child.stdout.read() == "ended 75\n"
+            assert child.wait() == 0
+
+
+def test_a_stage_that_ignores_sigterm_ends_with_its_flow():
+    with led(DEAF) as child:
+        deaf = Path(f"/proc/{int(child.stdout.readline())}/stat")
+        assert deaf.exists()
+    assert not deaf.exists() or ") Z " in deaf.read_text()  # its new parent may be slow to wait
+    assert child.poll() is not None
+
+
+def outcome(**given) -> Outcome:
+    return Outcome(**{"stage": "pretrain", "verdict": "failed", "why": ["forced"], **given})
+
+
+def state_of(found: Outcome) -> SimpleNamespace:
+    return SimpleNamespace(data=found)
+
+
+@pytest.mark.parametrize(
+    ("given", "is_tried_again"),
+    [
+        ({"exit_status": -9}, True),
+        ({"exit_status": 75}, True),
+        ({"exit_status": 65}, False),
+        ({"exit_status": 2}, False),
+        ({"exit_status": 73}, False),
+        ({"exit_status": 1}, False),
+        ({"exit_status": 75, "verdict": "stopped"}, False),
+    ],
+)
+def test_only_what_passes_is_tried_again(given, is_tried_again):
+    assert retries.may_pass(None, None, state_of(outcome(**given))) is is_tried_again
+
+
+def test_waits_grow_and_are_longer_where_a_server_is_asked(monkeypatch):
+    monkeypatch.delenv("WORDMILL_RETRY_SECONDS", raising=False)
+    assert retries.waits("ingest") == [10, 40, 160]
+    assert retries.waits("pretrain") == [1, 4, 16]
+    monkeypatch.setenv("WORDMILL_RETRY_SECONDS", "0.5")
+    assert retries.waits("ingest") == [0.5, 2, 8]
+
+
+@pytest.mark.parametrize(
+    ("last_lines", "status"),
+    [
+        (["x", "dvc: failed to run: exec python, exited with -9"], -9),
+        (["MemoryError", "dvc: failed to run: exec python, exited with 1"], 75),
+        (["torch.OutOfMemoryError: CUDA", "dvc: failed to run: x, exited with 1"], 75),
+        (["ValueError", "dvc: failed to run: exec python, exited with 1"], 1),
+        ([], 1),
+    ],
+)
+def test_kills_and_lack_of_memory_are_told_from_faults(last_lines, status):
+    found = _outcome("pretrain", ["x"], 1, None, last_lines=last_lines, seconds=1.0)
+    assert found.exit_status == status
+
+
+def test_what_a_budget_stopped_has_not_failed():
+    found = _stopped(outcome(exit_status=75), Budget(2.0))
+    assert (found.verdict, found.exit_status) == ("stopped", 75)
+    assert "its budget of 2 h; its checkpoint is kept" in found.message
+    assert "begins again" in _stopped(outcome(exit_status=-15), Budget(2.0)).message
+
+
+def test_one_lock_one_owner_and_it_says_who(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = pytest.raises(BusyError, match=rf"busy \(process {os.getpid()}\)")
+    with only_one("flow", otherwise="busy"), told, only_one("flow", otherwise="busy"):
+        pass
+    with only_one("flow", otherwise="busy"):
+        pass
+
+
+def busy(folder, pid) -> None:
+    owner = {"pid": pid, "cmd": "dvc repro"}
+    kept = {"write": {"data/x": owner}, "read": {"data/y": [owner]}}
+    (folder / "rwlock").write_text(json.dumps(kept))
+
+
+def test_a_list_of_busy_paths_that_was_cut_off_is_removed(tmp_path):
+    assert recovery.repair_dvc(tmp_path) == []
+    for text in ("", '{"write": {"a"', "[]", '{"write": {"a": {}}}'):
+        (tmp_path / "rwlock").write_text(text)
+        assert "cut off" in recovery.repair_dvc(tmp_path)[0]
+        assert not (tmp_path / "rwlock").exists()
+
+
+def test_paths_of_the_dead_are_free_and_those_of_the_living_are_not(tmp_path):
+    busy(tmp_path, os.getpid())
+    assert recovery.repair_dvc(tmp_path) == []
+    assert "data/x" in (tmp_path / "rwlock").read_text()
+    dead = subprocess.Popen(["true"])  # it stays a zombie until it is waited for
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+    busy(tmp_path, dead.pid)
+    assert "processes that are gone" in recovery.repair_dvc(tmp_path)[0]
+    assert "data" not in (tmp_path / "rwlock").read_text()
+    dead.wait()
+
+
+def test_a_process_with_the_number_of_a_dead_one_owns_nothing(tmp_path):
+    busy(tmp_path, os.getpid())
+    os.utime(tmp_path / "rwlock", (1e9, 1e9))  # written long before this process began
+    assert len(recovery.repair_dvc(tmp_path)) == 1
+    assert "data" not in (tmp_path / "rwlock").read_text()
+
+
+def start(minutes: int, state: str, kind: StateType) -> SimpleNamespace:
+    return SimpleNamespace(
+        id=uuid4(),
+        expected_start_time=NOON + timedelta(minutes=minutes),
+        state=State(type=kind, name=state),
+    )
+
+
+def test_of_seven_late_starts_one_does_the_work():
+    late = [start(minute, "Running", StateType.RUNNING) for minute in range(7)]
+    working = [mine for mine in late if not any(covers(other, mine) for other in late)]
+    assert working == late[:1]
+
+
+def test_a_skipped_start_makes_up_for_nothing_and_one_that_ended_does():
+    mine = start(0, "Running", StateType.RUNNING)
+    assert not covers(start(-1, "Skipped", StateType.COMPLETED), mine)
+    assert not covers(start(1, "Running", StateType.RUNNING), mine)
+    assert covers(start(1, "Completed", StateType.COMPLETED), mine)
+    assert not covers(mine, mine)
+
+
+class _Server:
+    """As much of Prefect's server as `settle` asks for: planned starts, which it can delete."""
+
+    def __init__(self, minutes: list[int]) -> None:
+        now = datetime.now(UTC)
+        self.runs = {uuid4(): now + timedelta(minutes=minute) for minute in minutes}
+
+    def read_flow_runs(self, **_) -> list[SimpleNamespace]:
+        return [
+            SimpleNamespace(id=known, expected_start_time=due) for known, due in self.runs.items()
+        ]
+
+    def delete_flow_run(self, run_id) -> None:
+        del self.runs[run_id]
+
+
+@pytest.mark.parametrize(("minutes", "is_missed"), [([], False), ([5], False), ([-5], True)])
+def test_a_planned_start_whose_time_has_passed_was_missed(minutes, is_missed):
+    server = _Server(minutes)
+    due = next(iter(server.runs.values()), None)
+    assert settle(server, uuid4(), is_idle=False) == (due if is_missed else None)
+    assert server.runs == {}  # the next one is planned anew
+
+
+class _Hook(BaseHTTPRequestHandler):
+    def do_POST(self):
+        length = int(self.headers["content-length"])
+        self.server.taken.append(json.loads(self.rfile.read(length)))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class _Mail(socketserver.StreamRequestHandler):
+    """As much of SMTP as one plain message needs."""
+
+    def say(self, line: str) -> None:
+        self.wfile.write(f"{line}\r\n".encode())
+
+    def handle(self):
+        self.say("220 here")
+        lines: list[str] | None = None
+        for raw in self.rfile:
+            line = raw.decode().rstrip("\r\n")
+            if lines is not None:
+                if line == ".":
+                    self.server.taken.append("\n".join(lines))
+                    lines = None
+                    self.say("250 taken")
+                else:
+                    lines.append(line)
+            elif line.upper().startswith("DATA"):
+                lines = []
+                self.say("354 go on")
+            elif line.upper().startswith("QUIT"):
+                self.say("221 bye")
+                return
+            else:
+                self.say("250 here")
+
+
+@pytest.fixture(params=["webhook", "mail"])
+def inbox(request):
+    is_mail = request.param == "mail"
+    server = (socketserver.TCPServer if is_mail else HTTPServer)(
+        ("127.0.0.1", 0), _Mail if is_mail else _Hook
+    )
+    server.taken = []
+    port = server.server_address[1]
+    mail = f"mailto://127.0.0.1:{port}?from=mill@example.org&to=team@example.org&mode=insecure"
+    server.address = mail if is_mail else f"json://user:secret@127.0.0.1:{port}/hook"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def ended(name: str, message: str):
+    run = SimpleNamespace(name="quick-fox", id=uuid4())
+    notify.tell(None, run, SimpleNamespace(name=name, message=message))
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("Failed", "retraining failed"),
+        ("Crashed", "retraining failed"),
+        ("Rejected", "data rejected"),
+        ("Promoted", "a new champion"),
+        ("Held", "a new challenger"),
+        ("Skipped", "retraining skipped"),
+        ("Stopped", "stopped by its budget"),
+    ],
+)
+def test_every_end_worth_telling_is_delivered(inbox, monkeypatch, name, title):
+    monkeypatch.setenv(notify.ADDRESSES, inbox.address)
+    monkeypatch.delenv(notify.OCCASIONS, raising=False)
+    ended(name, "ingest failed: texts.jsonl:301: not valid JSON")
+    (taken,) = inbox.taken
+    text = taken if isinstance(taken, str) else json.dumps(taken)
+    assert title in text
+    assert "texts.jsonl:301" in text
+    assert "quick-fox" in text
+
+
+def test_no_address_no_message_and_only_what_was_asked_for(inbox, monkeypatch):
+    monkeypatch.delenv(notify.ADDRESSES, raising=False)
+    ended("Failed", "x")
+    monkeypatch.setenv(notify.ADDRESSES, inbox.address)
+    ended("Nothing new", "x")
+    ended("Cancelled", "x")
+    monkeypatch.setenv(notify.OCCASIONS, "failed, rejected")
+    ended("Skipped", "x")
+    assert inbox.taken == []
+    ended("Rejected", "x")
+    assert len(inbox.taken) == 1
+
+
+@pytest.mark.parametrize(
+    "address", ["json://user:secret@127.0.0.1:1/hook", "nonsense", "odd://x", "block:json/none"]
+)
+def test_what_cannot_be_delivered_warns_without_its_secrets(monkeypatch, caplog, address):
+    monkeypatch.setenv(notify.ADDRESSES, address)
+    monkeypatch.setattr(notify.log, "propagate", True)
+    if address.startswith("block:"):
+        monkeypatch.setattr("prefect.blocks.core.Block.load", lambda _: 1 / 0)
+    assert notify.send("title", "body") == 0
+    told = [r.getMessage() for r in caplog.records if r.name == notify.log.name]
+    assert len(told) == 1
+    assert "no notification to" in told[0]
+    assert "secret" not in told[0]
+
+
+def test_sigusr1_is_what_passes_sigterm_on():
+    with led(GENTLE) as child:
+        child.stdout.readline()
+        os.kill(child.pid, signal.SIGUSR1)
+        assert child.stdout.read() == "ended 75\n"
