@@ -97,7 +97,7 @@ class Summary:
 
     def _next_steps(self) -> str:
         steps = [
-            'wordmill generate "TEXT"   ask the champion for a summary',
+            'wordmill generate "TEXT"   ask the champion; --task says for what',
             "make ui                    look at runs, curves and versions",
             "dvc metrics show           the figures, for diffing between commits",
         ]
