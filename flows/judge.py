@@ -10,6 +10,8 @@ from wordmill.judging.votes import FOLDER, VoteFile
 
 _PREDICTIONS = Path("data/evaluate/predictions.jsonl")
 
+_MAX_PORT = 65535
+
 
 def judge(a: str, b: str, *, samples: int, seed: int, port: int, name: str = "") -> int:
     """Serve the page until the result is asked for or Ctrl-C, and return the exit status.
@@ -28,6 +30,8 @@ def judge(a: str, b: str, *, samples: int, seed: int, port: int, name: str = "")
     """
     if samples < 1:
         raise ParamsError(f"--samples {samples}: at least 1 is needed")
+    if not 0 <= port <= _MAX_PORT:
+        raise ParamsError(f"--port {port}: from 0, a free one, to {_MAX_PORT}")
     drawn = ballot(
         read_answers(a, default=_PREDICTIONS),
         read_answers(b, default=_PREDICTIONS),
@@ -44,7 +48,11 @@ def judge(a: str, b: str, *, samples: int, seed: int, port: int, name: str = "")
             flush=True,
         )
 
-    result = judged(Booth(drawn, votes), port=port, announce=announce)
+    booth = Booth(drawn, votes)
+    if booth.result is not None:
+        print(f"all is judged\n{_words(booth.result)}")
+        return 0
+    result = judged(booth, port=port, announce=announce)
     if result is None:
         done = len(votes.choices())
         print(f"\n{done} of {len(drawn.duels)} judged; the same command goes on from there.")

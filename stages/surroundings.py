@@ -45,7 +45,9 @@ def _identity(stage: Stage) -> dict[str, str]:
     hashes = identity(stage.name)
     found = {
         "git commit": _git("rev-parse", "HEAD") or "none",
-        "tree": "changed since" if _git("status", "--porcelain") else "as committed",
+        "tree": "changed since"
+        if _git("status", "--porcelain", "--", ".", ":!dvc.lock")
+        else "as committed",
         "params": hashes["params"],
         "data and models": hashes["data"],
         "code": hashes["code"],

@@ -313,8 +313,10 @@ def test_learned_positions_end_with_one_clear_line(models, tokenizer):
         with pytest.raises(ParamsError, match=r"the model takes 64 tokens at most; lower"):
             answers(models(name), tokenizer, long, max_new_tokens=60)
         assert answers(models(name), tokenizer, long, max_new_tokens=40)
-    # Positions that are computed go on.
+    # Positions that are computed go on, but no answer is longer than the context.
     assert answers(models("llama"), tokenizer, long, max_new_tokens=60)
+    with pytest.raises(ParamsError, match="got 5000; the model takes"):
+        answers(models("llama"), tokenizer, long, max_new_tokens=5000)
 
 
 def test_a_penalty_spares_the_end_token_alone():

@@ -277,6 +277,10 @@ def test_the_result_waits_for_the_last_vote_and_closes_the_ballot(predictions, t
         assert booth.end()["ties"] == 1
         with pytest.raises(ParamsError, match="the result is out"):
             booth.vote(0, "left")
+    # Names may be known by now: taken up, it stays closed.
+    with served(drawn(predictions, samples=1), tmp_path) as (client, booth, _):
+        assert client.vote(0, "left")[0] == 400
+        assert booth.result["ties"] == 1
 
 
 def test_a_vote_that_cannot_be_written_is_said(predictions, tmp_path):
@@ -362,6 +366,10 @@ def test_the_command_says_who_won(tmp_path, monkeypatch):
     threads[0].join()
     assert "win rate of" in lines[-1]
     assert "ties count half" in lines[-1]
+    assert judge("north", "south", samples=30, seed=1, port=0) == 0
+    assert "all is judged" in lines[-1]
+    with pytest.raises(ParamsError, match="--port 99999"):
+        judge("north", "south", samples=1, seed=1, port=99999)
     with pytest.raises(ParamsError, match="no system 'west'"):
         judge("north", "west", samples=1, seed=1, port=0)
 

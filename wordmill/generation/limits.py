@@ -19,18 +19,19 @@ _POSITIONS_BEFORE = (0, 2)
 
 
 def check_answers_fit(model: Model, max_new_tokens: int) -> None:
-    """See that a decoder apart from the prompt can say so much.
+    """See that a model can say so much: it knows no text that is longer than its context.
 
     Raises:
         ParamsError: it can't.
     """
-    if isinstance(model, NgramModel) or not model.config.is_encoder_decoder:
+    if isinstance(model, NgramModel):
         return
-    num_positions = getattr(model.config, "max_position_embeddings", None)
+    num_positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if num_positions is not None and max_new_tokens > num_positions:
+        who = "the model's decoder" if model.config.is_encoder_decoder else "the model"
         raise ParamsError(
-            f"evaluate.decoding.max_new_tokens: got {max_new_tokens}; the model's decoder takes"
-            f" {num_positions} tokens at most"
+            f"evaluate.decoding.max_new_tokens: got {max_new_tokens}; {who} takes {num_positions}"
+            " tokens at most"
         )
 
 

@@ -54,7 +54,10 @@ class Booth:
         self._votes = votes
         self._lock = threading.Lock()
         self.result: dict[str, Any] | None = None
-        """The win rate, once it was asked for; from then on no vote is taken."""
+        """The win rate, once it was asked for, or where all was judged before; from then on no
+        vote is taken: the names may be known."""
+        if self._state()["next"] is None:
+            self.end()
 
     def state(self) -> dict[str, Any]:
         """How far judging has come, and the number of the first example without a vote."""

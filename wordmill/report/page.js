@@ -80,12 +80,16 @@
     const data = JSON.parse(gaze.querySelector("script").textContent);
     const seen = all(".seen", gaze);
     const pieces = all(".piece", gaze);
+    const shown = (piece) => {
+      const text = piece?.textContent ?? "";
+      return text.trim() || (text.includes("\n") ? "a line's end" : "a space");
+    };
     const look = (i) => {
       pieces.forEach((p, j) => p.setAttribute("aria-pressed", String(i === j)));
       seen.forEach((s, j) => s.style.setProperty("--w", data.rows[i][j] ?? 0));
       const most = data.rows[i].indexOf(Math.max(...data.rows[i]));
       gaze.querySelector(".told").textContent =
-        `“${pieces[i].textContent.trim()}” looks most at “${(seen[most]?.textContent ?? "").trim()}”: ` +
+        `“${shown(pieces[i])}” looks most at “${shown(seen[most])}”: ` +
         `${(100 * data.tops[i]).toFixed(0)}% of its attention`;
     };
     pieces.forEach((p, i) => {
