@@ -20,6 +20,9 @@ schedule: $(VENV)/.installed  ## do that every night at three until Ctrl-C; CRON
 test: $(VENV)/.installed-dev  ## run the tests
 	@$(BIN)/pytest --numprocesses auto --dist loadfile --durations 5 -rs
 
+soak: $(VENV)/.installed-dev  ## run the tests that go on for minutes: a schedule, kills, a budget
+	@$(BIN)/pytest -m soak -rs
+
 check: $(VENV)/.installed-dev  ## format, lint, types, floors
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .

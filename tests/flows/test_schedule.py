@@ -74,7 +74,7 @@ def pid_of(project: Path, words: str) -> int | None:
     return next((pid for pid, line in processes_of(project).items() if words in line), None)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_schedule_skips_overlaps_and_survives_kills(make_project, tmp_path, served):
     project, home = make_project("scheduled"), {"PREFECT_HOME": str(tmp_path)}
     served.append(project)
@@ -127,7 +127,7 @@ def test_a_schedule_skips_overlaps_and_survives_kills(make_project, tmp_path, se
     assert {run["status"] for run in tracked(project)["runs"]} <= {"FINISHED", "KILLED"}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_budget_stops_cleanly_and_the_next_start_goes_on(make_project, prefect_home):
     project = make_project("budget")
     assert run_in(project, "dvc", "repro", "tokenize").returncode == 0
