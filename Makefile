@@ -20,7 +20,7 @@ schedule: $(VENV)/.installed  ## do that every night at three until Ctrl-C; CRON
 test: $(VENV)/.installed-dev  ## run the tests
 	@$(BIN)/pytest --numprocesses auto --dist loadfile --durations 5 -rs
 
-soak: $(VENV)/.installed-dev  ## run the tests that go on for minutes: a schedule, kills, a budget
+soak: $(VENV)/.installed-dev  ## run the tests that go on for minutes: grids, a schedule, kills, a budget
 	@$(BIN)/pytest -m soak -rs
 
 check: $(VENV)/.installed-dev  ## format, lint, types, floors

@@ -134,7 +134,7 @@ def resumed(project):
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_grid_goes_on_and_makes_nothing_twice(project, resumed):
     assert stage_runs(project) == STAGE_RUNS
     assert "resuming after step" in logs(project)
@@ -147,7 +147,7 @@ def test_a_killed_grid_goes_on_and_makes_nothing_twice(project, resumed):
     assert stage_runs(project) == STAGE_RUNS
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_mlflow_has_a_parent_and_a_child_each(project, resumed):
     runs = grid_runs(project)
     (parent,) = (run for run in runs if run["name"] == "trial")
@@ -164,7 +164,7 @@ def test_mlflow_has_a_parent_and_a_child_each(project, resumed):
     assert [counted[name] for name in ("pretrain", "finetune", "evaluate")] == [1, 2, 4]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_results_are_compared_by_any_of_their_names(project, resumed):
     compared = run_in(project, "python", "-m", "flows.cli", "compare", "trial")
     assert compared.returncode == 0, compared.stderr
@@ -180,7 +180,7 @@ def test_results_are_compared_by_any_of_their_names(project, resumed):
     assert set(says) == {"the same"}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_one_that_fails_stops_no_other(project, resumed):
     lines = ("-S", "clean.length.min_document_chars=9000,10")
     failing = run_in(project, *GRID[:4], "--name", "failing", *lines)
@@ -190,7 +190,7 @@ def test_one_that_fails_stops_no_other(project, resumed):
     assert "; ran no stage;" in failing.stdout  # all that the other needs is in the cache
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_dvc_applies_an_experiment(project, resumed):
     runs = grid_runs(project)
     child = children_of(next(run for run in runs if run["name"] == "trial"), runs)[-1]
