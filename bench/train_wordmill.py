@@ -8,7 +8,8 @@ from train_job import Clock, Job
 from wordmill.params.compute import ComputeParams
 from wordmill.progress import nowhere
 from wordmill.tokens.batches import BlockBatches
-from wordmill.training.fit import Data, Place, fit
+from wordmill.training.fit import fit
+from wordmill.training.given import Data, Place
 
 
 def train(job: Job, clock: Clock) -> int:

@@ -22,6 +22,8 @@ from wordmill.errors import ParamsError, WordmillError
 if TYPE_CHECKING:
     from wordmill.params.everything import Params
 
+    Commands = argparse._SubParsersAction["_Parser"]
+
 
 def main() -> None:
     """Run a command and leave with its exit status."""
@@ -56,7 +58,14 @@ def _parser() -> argparse.ArgumentParser:
         description="Text in, text-generation models out: retrained, compared, promoted.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_running(commands)
+    _add_asking(commands)
+    _add_judging(commands)
+    _add_comparing(commands)
+    return parser
 
+
+def _add_running(commands: "Commands") -> None:
     retrain = commands.add_parser("retrain", help="run what changed and register what is new")
     retrain.add_argument("--force", action="store_true", help="run every stage all the same")
     retrain.add_argument("--hours", type=float, help="stop then, with a checkpoint kept")
@@ -67,6 +76,26 @@ def _parser() -> argparse.ArgumentParser:
     use.add_argument("--data", type=Path, help="the folder that holds the preset's corpus")
     use.set_defaults(command=_use)
 
+    ui = commands.add_parser("ui", help="serve the MLflow and Prefect pages until Ctrl-C")
+    ui.add_argument("--mlflow-port", type=int, default=5000, help="(5000)")
+    ui.add_argument("--prefect-port", type=int, default=4200, help="(4200)")
+    ui.set_defaults(command=_ui)
+
+    explain = commands.add_parser("explain", help="say what would run and why, and run nothing")
+    explain.add_argument("stage", nargs="?", help="this one alone, with what runs before it")
+    explain.add_argument("--json", action="store_true", help="for programs")
+    explain.set_defaults(command=_explain)
+
+    schedule = commands.add_parser("schedule", help="retrain again and again, until Ctrl-C")
+    schedule.add_argument("cron", nargs="?", help='such as "0 3 * * *": at three every night')
+    schedule.add_argument("--every", metavar="TIME", help="instead: such as 30m, 6h or 1d")
+    schedule.add_argument("--timezone", default="UTC", help="such as Europe/Berlin (UTC)")
+    schedule.add_argument("--hours", type=float, help="stop a run then, with a checkpoint kept")
+    schedule.add_argument("--prefect-port", type=int, default=4200, help="of the page (4200)")
+    schedule.set_defaults(command=_schedule)
+
+
+def _add_asking(commands: "Commands") -> None:
     generate = commands.add_parser("generate", help="ask a model for a text")
     add_generate_options(generate)
     generate.set_defaults(command=_generate)
@@ -79,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     promote.add_argument("version", type=int, help="its number, as the summary shows it")
     promote.set_defaults(command=_promote)
 
+
+def _add_judging(commands: "Commands") -> None:
     judge = commands.add_parser("judge", help="choose between two systems' answers, without names")
     judge.add_argument("a", help="a system in data/evaluate/predictions.jsonl, or FILE:SYSTEM")
     judge.add_argument("b", help="the other")
@@ -95,16 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--open", action="store_true", help="show it in a browser")
     report.set_defaults(command=_report)
 
-    ui = commands.add_parser("ui", help="serve the MLflow and Prefect pages until Ctrl-C")
-    ui.add_argument("--mlflow-port", type=int, default=5000, help="(5000)")
-    ui.add_argument("--prefect-port", type=int, default=4200, help="(4200)")
-    ui.set_defaults(command=_ui)
 
-    explain = commands.add_parser("explain", help="say what would run and why, and run nothing")
-    explain.add_argument("stage", nargs="?", help="this one alone, with what runs before it")
-    explain.add_argument("--json", action="store_true", help="for programs")
-    explain.set_defaults(command=_explain)
-
+def _add_comparing(commands: "Commands") -> None:
     experiment = commands.add_parser("experiment", help="run a grid of params and seeds")
     experiment.add_argument(
         "-S", dest="asked", action="append", default=[], metavar="KEY=VALUE,...", help="an axis"
@@ -125,15 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--out", type=Path, help="a page to write, such as compare.html")
     compare.set_defaults(command=_compare)
-
-    schedule = commands.add_parser("schedule", help="retrain again and again, until Ctrl-C")
-    schedule.add_argument("cron", nargs="?", help='such as "0 3 * * *": at three every night')
-    schedule.add_argument("--every", metavar="TIME", help="instead: such as 30m, 6h or 1d")
-    schedule.add_argument("--timezone", default="UTC", help="such as Europe/Berlin (UTC)")
-    schedule.add_argument("--hours", type=float, help="stop a run then, with a checkpoint kept")
-    schedule.add_argument("--prefect-port", type=int, default=4200, help="of the page (4200)")
-    schedule.set_defaults(command=_schedule)
-    return parser
 
 
 def _retrain(arguments: argparse.Namespace) -> int:

@@ -35,7 +35,6 @@ class Sets(NamedTuple):
     """Of the documents."""
     tasks: dict[Task, list[Exercise]]
     """What is asked, by task: the pairs, and documents to go on with."""
-    num_pairs: int
 
 
 class Systems(NamedTuple):
@@ -80,7 +79,7 @@ def held_out(stage: Stage, params: EvaluateParams, tokenizer: PreTrainedTokenize
     tasks: dict[Task, list[Exercise]] = {}
     for one in exercises:
         tasks.setdefault(one.task, []).append(one)
-    return Sets(documents, ids, dict(sorted(tasks.items())), len(pairs))
+    return Sets(documents, ids, dict(sorted(tasks.items())))
 
 
 def systems(stage: Stage, params: EvaluateParams, tokenizer: PreTrainedTokenizerFast) -> Systems:

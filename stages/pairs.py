@@ -16,7 +16,7 @@ from wordmill.tokens.seq2seq_batches import Seq2SeqPairBatches
 from wordmill.tokens.store import TokenFolder
 from wordmill.tokens.text_bytes import bytes_of_ids
 from wordmill.tokens.tokenizer import fingerprint, pad_id
-from wordmill.training.fit import Data
+from wordmill.training.given import Data
 
 
 def has_pairs(stage: Stage, tokenizer: PreTrainedTokenizerFast) -> bool:

@@ -21,7 +21,7 @@ from wordmill.tokens.sentinels import sentinel_ids
 from wordmill.tokens.store import TokenFolder
 from wordmill.tokens.text_bytes import bytes_of_ids
 from wordmill.tokens.tokenizer import end_id, fingerprint, pad_id
-from wordmill.training.fit import Data
+from wordmill.training.given import Data
 
 
 def main(stage: Stage) -> str:

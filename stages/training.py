@@ -18,7 +18,8 @@ from wordmill.tokens.batches import Batches
 from wordmill.tokens.store import TokenFolder
 from wordmill.tokens.tokenizer import fingerprint
 from wordmill.training.curves import Curves
-from wordmill.training.fit import Data, Place, fit
+from wordmill.training.fit import fit
+from wordmill.training.given import Data, Place
 from wordmill.training.spending import COST_FILE, kept_cost
 
 Save = Callable[[Path], None]

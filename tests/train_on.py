@@ -19,7 +19,8 @@ from wordmill.params.model import ModelParams
 from wordmill.params.training import FinetuneParams
 from wordmill.progress import nowhere
 from wordmill.tokens.pair_batches import PairBatches
-from wordmill.training.fit import Data, Place, fit
+from wordmill.training.fit import fit
+from wordmill.training.given import Data, Place
 
 
 class Silent:

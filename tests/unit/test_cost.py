@@ -19,7 +19,8 @@ from wordmill.progress import nowhere
 from wordmill.report.record import StageCost
 from wordmill.tokens.batches import BlockBatches
 from wordmill.training.cost import Counter, Meter, counters, device_name
-from wordmill.training.fit import Data, Place, fit
+from wordmill.training.fit import fit
+from wordmill.training.given import Data, Place
 from wordmill.training.spending import Cost, Spending, kept_cost, new_cost
 
 

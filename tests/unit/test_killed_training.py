@@ -23,7 +23,8 @@ from wordmill.progress import nowhere
 from wordmill.tokens.batches import BlockBatches
 from wordmill.tokens.denoising import DenoisingBatches
 from wordmill.training import checkpoints
-from wordmill.training.fit import Data, Place, fit
+from wordmill.training.fit import fit
+from wordmill.training.given import Data, Place
 from wordmill.training.validation import Validator
 
 FAMILIES = ("decoder", "encoder-decoder", "lstm")

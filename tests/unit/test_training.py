@@ -28,7 +28,8 @@ from wordmill.training import checkpoints
 from wordmill.training import fit as fitting
 from wordmill.training.checkpoints import WholeCheckpointIO, newest_checkpoint, step_of
 from wordmill.training.feed import Feed
-from wordmill.training.fit import Data, Place, fit
+from wordmill.training.fit import fit
+from wordmill.training.given import Data, Place
 from wordmill.training.hardware import peak_flops, precision
 from wordmill.training.monitor import Monitor
 from wordmill.training.schedule import lr_fraction, num_steps

@@ -18,6 +18,7 @@ from wordmill.comparing.side_by_side import Against, Kind, SideBySide, Spread
 from wordmill.comparing.words import against_words, score_words, spread_words
 from wordmill.report.charts import Axis, Line, Whisker, axis, lines, scale, whisker
 from wordmill.report.measures import best_of, measure
+from wordmill.report.templates import environment
 
 _FOLDER = Path(__file__).parent
 _REPORT = _FOLDER.parent / "report"
@@ -164,12 +165,4 @@ def _points(curve: Any) -> list[tuple[float, float]]:
 
 @lru_cache(maxsize=1)
 def _template() -> jinja2.Template:
-    environment: Any = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = lambda value: f"{value:,}"
-    return environment.get_template("page.html")
+    return environment(_FOLDER).get_template("page.html")

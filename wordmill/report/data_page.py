@@ -10,6 +10,8 @@ from typing import Any
 
 import jinja2
 
+from wordmill.report.templates import environment
+
 _TEMPLATE = "data_page.html"
 
 Report = dict[str, Any]
@@ -54,19 +56,7 @@ def _dropped(kinds: dict[str, Report]) -> list[tuple[str, int]]:
 
 @lru_cache(maxsize=1)
 def _template() -> jinja2.Template:
-    environment: Any = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": _with_commas, "share": _percent}
-    return environment.get_template(_TEMPLATE)
-
-
-def _with_commas(value: int) -> str:
-    return f"{value:,}"
+    return environment(Path(__file__).parent, share=_percent).get_template(_TEMPLATE)
 
 
 def _percent(part: int, whole: int) -> float:

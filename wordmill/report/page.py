@@ -19,6 +19,7 @@ from wordmill.report.measures import MEASURES, SYSTEMS
 from wordmill.report.record import Record
 from wordmill.report.scoreboard import boards
 from wordmill.report.surroundings import Surroundings
+from wordmill.report.templates import environment
 from wordmill.report.verdict import p_words, verdicts
 
 _FOLDER = Path(__file__).parent
@@ -113,16 +114,5 @@ def _file(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def _template() -> jinja2.Template:
-    environment: Any = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": lambda value: f"{value:,}",
-        "minus": lambda words: words.replace("-", "−"),
-        "p_words": p_words,
-    }
-    return environment.get_template("page.html")
+    filters = {"minus": lambda words: words.replace("-", "−"), "p_words": p_words}
+    return environment(_FOLDER, **filters).get_template("page.html")

@@ -8,20 +8,16 @@ machine, same number of threads and devices).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
 
 from wordmill.errors import ParamsError
-from wordmill.progress import Progress, Show
+from wordmill.progress import Progress
 from wordmill.tokens.batches import BlockBatches
 from wordmill.training import hardware
 from wordmill.training.checkpoints import (
-    Identity,
     WholeCheckpointIO,
     check_identity,
     load_best,
@@ -39,56 +35,19 @@ from wordmill.training.schedule import num_steps
 from wordmill.training.spending import Spending
 from wordmill.training.stopping import leave_sigterm_to, stops_named
 from wordmill.training.validation import Validator
-from wordmill.training.watch import Pace, Tracker, Watch
+from wordmill.training.watch import Pace, Watch
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch.utils.data import DataLoader
     from transformers import PreTrainedModel
 
     from wordmill.params.compute import ComputeParams
     from wordmill.params.training import TrainingParams
-    from wordmill.tokens.batches import Batches
+    from wordmill.training.given import Data, Place
 
-_CHECKPOINT_SECONDS = 20.0
 _GPU_STEPS_A_READING = 10
 
 log = logging.getLogger(__name__)
-
-
-def _none(_: int) -> list[str]:
-    return []
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """What a model is trained on and what it is held against."""
-
-    train: Batches
-    validation: Batches
-    records_of: Callable[[int], list[str]] = _none
-    """Ids of the records in the batch of a step, counted from 0."""
-    bytes_of_ids: NDArray[np.int64] | None = None
-    """UTF-8 bytes of each token, shape (V,), where bits per byte mean something."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a run keeps itself and what it tells."""
-
-    scratch: Path
-    """For checkpoints; other runs have other folders."""
-    identity: Identity = field(default_factory=dict)
-    """What its checkpoints belong to."""
-    name: str
-    """For progress."""
-    tracker: Tracker
-    show: Show
-    every_seconds: float
-    """Between two progress lines."""
-    checkpoint_seconds: float = _CHECKPOINT_SECONDS
-    """Between two checkpoints."""
 
 
 def fit(
