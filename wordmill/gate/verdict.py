@@ -1,0 +1,33 @@
+"""What the gate says of a challenger: plain values, as logs and records keep them."""
+
+from typing import Any, Literal, TypedDict
+
+Decision = Literal["PROMOTE", "HOLD", "REJECT"]
+
+
+class Finding(TypedDict):
+    """What one rule found."""
+
+    rule: str
+    """`primary`, `guard`, `floor`, `speed`, `size`, `bias`, `memorization`, `champion`, `set`."""
+    about: str
+    """What it looked at, such as `summarize/rougeL`."""
+    decision: Decision
+    """What follows from this rule alone."""
+    said: str
+    """One line for a reader, with the figures."""
+    figures: dict[str, Any]
+
+
+class Verdict(TypedDict):
+    """The decision on a challenger, and what it stands on."""
+
+    decision: Decision
+    """REJECT if one rule does, else HOLD if one does, else PROMOTE."""
+    challenger: str
+    """Its version."""
+    champion: str | None
+    """The version it was measured against; None where there was none."""
+    sets: dict[str, str]
+    """kind -> hash of the held-out set that both were scored on, in one job."""
+    findings: list[Finding]
