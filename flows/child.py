@@ -1,6 +1,10 @@
-"""Runs one stage through DVC in a group that ends with its flow: `python -m flows.child STAGE`."""
+"""Runs one stage in a group that ends with its flow: `python -m flows.child STAGE`.
+
+Through DVC, and what is no stage of the DAG (`--outside`) as the program that it is.
+"""
 
 import logging
+import runpy
 import sys
 
 from dvc.exceptions import DvcException
@@ -39,5 +43,14 @@ def _status(cause: BaseException) -> int:
             return OutputError.exit_status
 
 
+def outside(stage: str) -> None:
+    """Run the program of a stage that DVC does not know; it leaves with its exit status."""
+    lead()
+    sys.argv = [stage]
+    runpy.run_module(f"stages.{stage}", run_name="__main__")
+
+
 if __name__ == "__main__":
+    if "--outside" in sys.argv[2:]:
+        outside(sys.argv[1])
     sys.exit(main(sys.argv[1], is_forced="--force" in sys.argv[2:]))

@@ -60,6 +60,23 @@ def located_results(names: list[str]) -> list[Result]:
     return [_read(one, cache) for one in found]
 
 
+@contextmanager
+def evaluation_of(name: str) -> Generator[Path]:
+    """The folder that the evaluate stage wrote of a result; a copy is gone when the block ends.
+
+    Raises:
+        ParamsError: there is no such result.
+        DataError: it is not in DVC's cache.
+        TryAgainError: MLflow does not answer.
+    """
+    (found,) = _located(name)
+    if found.folder is not None:
+        yield found.folder
+        return
+    with _from_cache(_cache(), found) as folder:
+        yield folder
+
+
 def _read(one: _Found, cache: Path) -> Result:
     if one.folder is not None:
         return read_result(one.folder, name=one.name, data=one.data)

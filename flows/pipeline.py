@@ -64,6 +64,7 @@ def run_stage(
     parent_run: str,
     log: Callable[[str], None],
     budget: Budget | None = None,
+    is_outside: bool = False,
 ) -> Outcome:
     """Run a stage through DVC and say what became of it.
 
@@ -74,6 +75,7 @@ def run_stage(
         parent_run: the MLflow run that the stage's run belongs to.
         log: takes the lines that the stage prints.
         budget: stops the stage when it is over.
+        is_outside: of the DAG: run without DVC.
     """
     budget = budget or Budget(None)
     started_at = time.monotonic()
@@ -86,7 +88,8 @@ def run_stage(
             _PARENT_VARIABLE: parent_run,
             "PYTHONUNBUFFERED": "1",
         }
-        command = [sys.executable, "-m", "flows.child", stage, *(["--force"] if is_forced else [])]
+        flags = [*(["--force"] if is_forced else []), *(["--outside"] if is_outside else [])]
+        command = [sys.executable, "-m", "flows.child", stage, *flags]
         with (
             group(command, environment=environment, output=subprocess.PIPE) as child,
             budget.over(child),

@@ -52,7 +52,7 @@ def write_evaluation(
         write_json(folder / "scores.json", record)
         write_json(folder / "labels.json", labels)
         write_json(folder / "surroundings.json", around)
-        _write_predictions(folder / "predictions.jsonl", sets, answers)
+        write_predictions(folder / "predictions.jsonl", sets, answers)
         (folder / "report.md").write_text(report(record), encoding="utf-8")
         (folder / "report.html").write_text(page(record, around), encoding="utf-8")
     speeds = {
@@ -75,7 +75,8 @@ def _generation(answers: ByTask) -> list[GenerationCost]:
     return list(found.values())
 
 
-def _write_predictions(path: Path, sets: Sets, answers: ByTask) -> None:
+def write_predictions(path: Path, sets: Sets, answers: ByTask) -> None:
+    """Write a row for each system and exercise, with the prediction, as JSON lines."""
     with path.open("w", encoding="utf-8") as file:
         for task, systems_ in answers.items():
             for system, found in systems_.items():

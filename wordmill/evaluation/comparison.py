@@ -92,22 +92,49 @@ class Comparison:
             held_out: their token ids.
             systems: models of this tokenizer, by name.
         """
-        nll = {name: self._nll(name, model, held_out) for name, model in systems.items()}
+        return self.document_part(
+            documents,
+            [len(ids) for ids in held_out.ids],
+            self.measured(documents, held_out, systems),
+        )
+
+    def measured(
+        self, documents: Sequence[Document], held_out: HeldOut, systems: dict[str, Model]
+    ) -> dict[str, Measured]:
+        """What the scores of each system are made of, as `documents` takes them."""
         known_by = fingerprint(self._tokenizer)
         sizes = {
             "num_tokens": np.array([len(ids) + 1.0 for ids in held_out.ids]),
             "num_words": count_words([document.text for document in documents]),
             "num_bytes": held_out.num_bytes,
         }
-        measured = {
-            name: document_statistics(found, **sizes, tokenizer=known_by, signature="ends:counted")
-            for name, found in nll.items()
+        return {
+            name: document_statistics(
+                self._nll(name, model, held_out),
+                **sizes,
+                tokenizer=known_by,
+                signature="ends:counted",
+            )
+            for name, model in systems.items()
         }
+
+    def document_part(
+        self,
+        documents: Sequence[Document],
+        lengths: Sequence[int],
+        measured: dict[str, Measured],
+    ) -> DocumentPart:
+        """What is told of the systems on documents.
+
+        Args:
+            documents: held out from training.
+            lengths: tokens of each.
+            measured: of each system.
+        """
         board = Board(
             "documents", primary=PRIMARY["documents"], systems=measured, **self._resampling
         )
-        lengths = [len(ids) for ids in held_out.ids]
-        told = TRAINED if TRAINED in systems else FINAL
+        told = TRAINED if TRAINED in measured else FINAL
         return DocumentPart(
             board.scores(),
             board.slices(parts(documents, lengths)),
@@ -134,14 +161,7 @@ class Comparison:
                 counts in the macro scores like any other.
         """
         task = exercises[0].task
-        wanted = [one.target for one in exercises]
-        languages = [one.language for one in exercises]
-        systems: dict[str, Measured] = {
-            name: pair_statistics(
-                task, texts, wanted, labels=[*wanted, *labels], languages=languages
-            )
-            for name, texts in answers.items()
-        }
+        systems = measured_answers(exercises, answers, labels=labels)
         values = example_values(task, systems[FINAL])
         if task != "classify":  # a label is never new
             for name, measured in systems.items():
@@ -169,6 +189,25 @@ class Comparison:
 
     def _progress(self, what: str) -> Progress:
         return Progress(what, show=self._show, unit="window", every_seconds=self._every_seconds)
+
+
+def measured_answers(
+    exercises: Sequence[Exercise], answers: dict[str, list[str]], *, labels: Iterable[str] = ()
+) -> dict[str, Measured]:
+    """What the scores of each system's answers to one task are made of.
+
+    Args:
+        exercises: of the task.
+        answers: of each system, in the order of the exercises.
+        labels: of `classify`, all that could be chosen.
+    """
+    wanted = [one.target for one in exercises]
+    languages = [one.language for one in exercises]
+    known = [*wanted, *labels]
+    return {
+        name: pair_statistics(exercises[0].task, texts, wanted, labels=known, languages=languages)
+        for name, texts in answers.items()
+    }
 
 
 def set_hash(ids: Iterable[str]) -> str:

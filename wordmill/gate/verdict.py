@@ -30,4 +30,6 @@ class Verdict(TypedDict):
     """The version it was measured against; None where there was none."""
     sets: dict[str, str]
     """kind -> hash of the held-out set that both were scored on, in one job."""
+    evaluation: str
+    """SHA-256 of scores.json of the challenger's evaluation."""
     findings: list[Finding]

@@ -1,9 +1,13 @@
-"""`registry`: the name under which versions are registered. No stage reads it."""
+"""`registry`: the name under which versions are registered, and the gate before the champion.
+
+No stage of the DAG reads it.
+"""
 
 from typing import Annotated
 
 from pydantic import Field
 
+from wordmill.params.gate import GateParams
 from wordmill.params.section import Section
 
 
@@ -12,3 +16,4 @@ class RegistryParams(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     """The registered model's name in MLflow: `models:/NAME@champion`."""
+    gate: GateParams

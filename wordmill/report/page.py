@@ -13,6 +13,7 @@ from typing import Any
 
 import jinja2
 
+from wordmill.gate.verdict import Verdict
 from wordmill.report import reading, run_story
 from wordmill.report.dag_chart import dag_chart
 from wordmill.report.measures import MEASURES, SYSTEMS
@@ -25,12 +26,13 @@ from wordmill.report.verdict import p_words, verdicts
 _FOLDER = Path(__file__).parent
 
 
-def page(record: Record, surroundings: Surroundings) -> str:
+def page(record: Record, surroundings: Surroundings, *, gate: Verdict | None = None) -> str:
     """The report as HTML.
 
     Args:
         record: what was scored, scores.json.
         surroundings: where it comes from, what it cost, and how people voted.
+        gate: what the gate said of the registered version, where it was asked.
     """
     script = _file("page.js")
     return _template().render(
@@ -40,6 +42,7 @@ def page(record: Record, surroundings: Surroundings) -> str:
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         verdicts=verdicts(record),
+        gate=gate,
         facts=_facts(record, surroundings),
         **_scores(record),
         **_run(surroundings),
