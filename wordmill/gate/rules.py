@@ -19,6 +19,8 @@ from wordmill.report.measures import OURS, measure
 # Quantiles of the normal distribution: a two-sided test at 5%, and a power of 80%.
 _Z_TEST, _Z_POWER = 1.959964, 0.841621
 _DOCUMENTS = "documents"
+_DRAFTS = "write"
+"""There is no one right way to go on: drafts decide where they are asked to, and guard nothing."""
 _MEGABYTE = 1_000_000
 
 
@@ -49,7 +51,8 @@ def primary_score(primary: dict[str, str], params: GateParams) -> str:
     """
     if params.primary:
         return params.primary
-    kind = min((kind for kind in primary if kind != _DOCUMENTS), default=_DOCUMENTS)
+    tasks = (kind for kind in primary if kind not in (_DOCUMENTS, _DRAFTS))
+    kind = min(tasks, default=_DOCUMENTS)
     return f"{kind}/{primary[kind]}"
 
 
@@ -64,7 +67,7 @@ def guarded_scores(primary: dict[str, str], params: GateParams) -> dict[str, flo
     allowed = {
         kind: params.max_documents_loss if kind == _DOCUMENTS else params.max_loss
         for kind in sorted(primary)
-        if kind != decides
+        if kind not in (decides, _DRAFTS)
     }
     return {
         f"{kind}/{primary[kind]}": share for kind, share in allowed.items() if share is not None
@@ -116,6 +119,8 @@ def _primary(evidence: Evidence, params: GateParams, name: str) -> Finding:
     }
     told = f"{_gain_words(name, found)}; p {p:.3g}, {found.count} examples"
     can = f"this set shows a gain of {_plain(name, least)} in 80% of cases"
+    if found.value == found.low == found.high == 0:
+        return _finding("primary", name, "HOLD", "a tie: the answers score alike", figures)
     is_sure = p <= params.max_p
     if is_sure and gain < 0:
         return _finding("primary", name, "REJECT", f"worse than the champion: {told}", figures)
@@ -192,7 +197,8 @@ def _speed(evidence: Evidence, params: GateParams) -> Iterator[Finding]:
     told = f"{ours:,.0f} tokens/s, {share:.2f} of the champion's; {params.min_speed:g} is asked"
     is_kept = share >= params.min_speed
     figures = {"tokens_per_second": ours, "share": share}
-    yield _finding("speed", "generation", "PROMOTE" if is_kept else "REJECT", told, figures)
+    # Held, not rejected: a busy machine is slow too.
+    yield _finding("speed", "generation", "PROMOTE" if is_kept else "HOLD", told, figures)
 
 
 def _size(evidence: Evidence, params: GateParams) -> Iterator[Finding]:

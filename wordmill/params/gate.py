@@ -15,14 +15,15 @@ class GateParams(Section):
     """The rules of the gate; scores are named `KIND/METRIC`, such as `summarize/rougeL`."""
 
     primary: ScoreName | None
-    """The score that must be better; null: the primary one of the first task, by the alphabet,
-    and bits per byte of documents where there is no task."""
+    """The score that must be better; null: the primary one of the first task with pairs, by the
+    alphabet, and bits per byte of documents where there are no pairs."""
     min_gain: AtLeastZero
     """By more than this."""
     max_p: Annotated[float, Field(gt=0, lt=1)]
     """Both paired tests must find so small a p."""
     max_loss: Share | None
-    """The share of the champion's score by which any other task may be worse; null is off."""
+    """The share of the champion's score by which any other task with pairs may be worse; null is
+    off."""
     max_documents_loss: Share | None
     """The same for bits per byte of documents, where they are not the primary kind."""
     floors: dict[ScoreName, float]
