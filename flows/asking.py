@@ -147,9 +147,9 @@ def check_changes(params: Params, changes: dict[str, Any]) -> None:
         DecodingParams.model_validate({**whole, **changes})
     except ValidationError as error:
         first = error.errors()[0]
-        rule = first["msg"].removeprefix("Input should be ")
+        rule = first["msg"].replace("Input should", "must").replace("String should", "must")
         option = OPTIONS[str(first["loc"][0])]
-        raise ParamsError(f"{option} {first['input']}: must be {rule}") from None
+        raise ParamsError(f"{option} {first['input']!r}: {rule}") from None
 
 
 def promote(name: str, version: str) -> str:

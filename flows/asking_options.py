@@ -26,11 +26,21 @@ OPTIONS = {field: f"--{option}" for option, (field, _, _) in _DECODING.items()} 
 """By the decoding value that an option takes the place of."""
 
 
+def out_file(text: str) -> Path:
+    """A file to write, of a command line: its folder has to be there."""
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path}: is a folder; name a file in it")
+    return path
+
+
 def add_generate_options(parser: argparse.ArgumentParser) -> None:
     """Options of `wordmill generate`."""
     parser.add_argument("text", nargs="?", help="what the model is given; - reads standard input")
     parser.add_argument("--file", type=Path, help="JSON Lines with source, perhaps task and ask")
-    parser.add_argument("--out", type=Path, help="the file that gets the rows with their answers")
+    parser.add_argument("--out", type=out_file, help="the file that gets the rows with their answers")
     parser.add_argument("--task", default="summarize", help=f"{', '.join(TASKS)} (summarize)")
     parser.add_argument("--ask", default="", help="the question, the labels, who speaks next")
     parser.add_argument("--source", metavar="CODE", help="translate: from this language, as en")

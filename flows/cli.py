@@ -15,6 +15,7 @@ from flows.asking_options import (
     asked_of,
     check_generate,
     decoding_changes,
+    out_file,
 )
 from flows.group import GRACE_SECONDS, exit_on_sigterm, group
 from wordmill.errors import ParamsError, WordmillError
@@ -122,7 +123,7 @@ def _add_judging(commands: "Commands") -> None:
     report = commands.add_parser(
         "report", help="write the last evaluation's page again, with votes"
     )
-    report.add_argument("--out", type=Path, default=Path(".wordmill/report.html"), help="the file")
+    report.add_argument("--out", type=out_file, default=Path(".wordmill/report.html"), help="the file")
     report.add_argument("--open", action="store_true", help="show it in a browser")
     report.set_defaults(command=_report)
 
@@ -146,7 +147,7 @@ def _add_comparing(commands: "Commands") -> None:
         help="an experiment or grid, a git revision, an MLflow run, a version's number or alias,"
         " a folder, or `workspace`",
     )
-    compare.add_argument("--out", type=Path, help="a page to write, such as compare.html")
+    compare.add_argument("--out", type=out_file, help="a page to write, such as compare.html")
     compare.set_defaults(command=_compare)
 
 

@@ -66,7 +66,7 @@ class Progress:
             self._total or 0,
             self._shown_at - self._started_at,
             prefix=self._what,
-            unit=self._unit,
+            unit=f" {self._unit}",
             postfix=note,
             initial=self._start,
             ncols=100,

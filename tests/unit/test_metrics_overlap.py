@@ -13,7 +13,7 @@ from rouge_score import rouge_scorer
 from wordmill.metrics.adapters import load_module, reported
 from wordmill.metrics.bleu import bleu_of, bleu_statistics
 from wordmill.metrics.chrf import chrf_of, chrf_statistics
-from wordmill.metrics.rouge import KINDS, han_words, rouge_statistics, rouge_values
+from wordmill.metrics.rouge import KINDS, all_words, rouge_statistics, rouge_values
 from wordmill.metrics.subsequences import common_length
 
 WORDS = "the miller grinds corn, at dawn; and (sells) it's naïve flour!".split()  # noqa: SIM905
@@ -101,7 +101,7 @@ def test_the_command_line_of_sacrebleu_gives_the_same_digits(tmp_path):
 
 class HanTokenizer:
     def tokenize(self, text):
-        return han_words(text)
+        return all_words(text)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,17 @@ def test_rouge_is_rouge_scores_to_the_last_bit(make, count, is_chinese):
     assert list(found) == list(KINDS)
     for kind, values in found.items():
         assert values.tolist() == [one[kind].fmeasure for one in wanted]
+
+
+def test_rouge_knows_words_of_other_letters():
+    """rouge-score drops all but a-z: a right answer in Russian would have 0."""
+    said = ["Кошка сидит на окне", "the cat sits"]
+    wanted = ["Кошка спит на окне", "the cat sleeps"]
+    found = rouge_statistics(said, wanted, is_chinese=False)["rouge1"]
+    assert found.of_examples().tolist() == pytest.approx([75.0, 200 / 3])
+    assert "tok:default+letters" in found.signature
+    alone = rouge_statistics(["über allen"], ["über allen Gipfeln"], is_chinese=False)["rouge1"]
+    assert "tok:default" in alone.signature
 
 
 def test_common_subsequences_of_long_texts():

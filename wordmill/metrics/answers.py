@@ -4,6 +4,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 import numpy as np
 
@@ -82,11 +83,4 @@ def _f1(shared: int, num_predicted: int, num_wanted: int) -> float:
 
 def _longest_run(one: list[str], other: list[str]) -> int:
     """Length of the longest list of words that stands in both without a gap."""
-    best, row = 0, [0] * (len(other) + 1)
-    for word in one:
-        row = [
-            0,
-            *(before + 1 if word == also else 0 for before, also in zip(row, other, strict=False)),
-        ]
-        best = max(best, *row)
-    return best
+    return SequenceMatcher(None, one, other, autojunk=False).find_longest_match().size

@@ -17,6 +17,7 @@ KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 _WORD = re.compile(r"[a-z0-9]+")
 _WORD_OR_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|[^\W\u3400-\u9fff\uf900-\ufaff]+")
+_LATIN = re.compile(r"[a-z]")
 _AS = "as:rouge-score-0.1.2"
 
 Words = list[str]
@@ -30,16 +31,20 @@ def rouge_statistics(
     Of precision P (share of the predicted that is wanted) and recall R, 100 * 2PR / (P + R):
     `rouge1` and `rouge2` count shared words and pairs of words, `rougeL` the words of the
     longest common subsequence, `rougeLsum` those of the union of such over lines. Lower-cased
-    words of a-z and 0-9 alone, no stemming; what is left out are all other letters, so that
-    Chinese is taken by character and other words whole (`tok:han`). A side without words has 0.
-    Lin 2004 (https://aclanthology.org/W04-1013).
+    words of a-z and 0-9 alone, no stemming, as rouge-score finds them; it knows no other letters,
+    so that where Chinese is wanted characters are words (`tok:han`), and where most letters of
+    what is wanted are others than a-z, words of any letters (`tok:letters`). A side without words
+    has 0. Lin 2004 (https://aclanthology.org/W04-1013).
 
     Args:
         predictions: what a system wrote.
         references: what was wanted, one each.
         is_chinese: whether Chinese characters are words.
     """
-    settings = f"f1|stem:no|tok:{'han' if is_chinese else 'default'}|mean|{_AS}"
+    found = {True: "letters", False: "default"}
+    kinds = dict.fromkeys(found[_is_of_other_letters(text)] for text in references)
+    told = "han" if is_chinese else "+".join(sorted(kinds)) or "default"
+    settings = f"f1|stem:no|tok:{told}|mean|{_AS}"
     values = rouge_values(predictions, references, is_chinese=is_chinese)
     return {
         kind: mean_statistics(100 * of_examples, f"{kind}:{settings}")
@@ -51,9 +56,12 @@ def rouge_values(
     predictions: Sequence[str], references: Sequence[str], *, is_chinese: bool
 ) -> dict[str, Floats]:
     """F1 of each example, 0 to 1, shape (N,), by kind."""
-    words_of = han_words if is_chinese else default_words
-    predicted = [words_of(text) for text in predictions]
-    wanted = [words_of(text) for text in references]
+    finders = [
+        all_words if is_chinese or _is_of_other_letters(text) else default_words
+        for text in references
+    ]
+    predicted = [words_of(text) for words_of, text in zip(finders, predictions, strict=True)]
+    wanted = [words_of(text) for words_of, text in zip(finders, references, strict=True)]
     tokens = word_tokens(predicted, wanted)
     shared = shared_ngrams(*tokens, max_order=2).astype(np.float64)
     lengths = [side.lengths.astype(np.float64) for side in tokens]
@@ -61,7 +69,7 @@ def rouge_values(
     summed = common.copy()
     for place, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):
         if "\n" in prediction or "\n" in reference:  # else it is the same
-            summed[place] = _summed_length(prediction, reference, words_of)
+            summed[place] = _summed_length(prediction, reference, finders[place])
     return {
         "rouge1": _f1(shared[:, 0, 2], shared[:, 0, 0], shared[:, 0, 1]),
         "rouge2": _f1(shared[:, 1, 2], shared[:, 1, 0], shared[:, 1, 1]),
@@ -75,9 +83,17 @@ def default_words(text: str) -> Words:
     return _WORD.findall(text.lower())
 
 
-def han_words(text: str) -> Words:
-    """Chinese characters one by one, other words whole."""
+def all_words(text: str) -> Words:
+    """Chinese characters one by one, words of any other letters whole."""
     return _WORD_OR_HAN.findall(text.lower())
+
+
+def _is_of_other_letters(text: str) -> bool:
+    """Whether most letters are others than a-z, as rouge-score knows them."""
+    if text.isascii():
+        return False
+    num_letters = sum(map(str.isalpha, text))
+    return 2 * len(_LATIN.findall(text.lower())) < num_letters
 
 
 def _summed_length(prediction: str, reference: str, words_of: Callable[[str], Words]) -> int:
