@@ -40,7 +40,9 @@ def add_generate_options(parser: argparse.ArgumentParser) -> None:
     """Options of `wordmill generate`."""
     parser.add_argument("text", nargs="?", help="what the model is given; - reads standard input")
     parser.add_argument("--file", type=Path, help="JSON Lines with source, perhaps task and ask")
-    parser.add_argument("--out", type=out_file, help="the file that gets the rows with their answers")
+    parser.add_argument(
+        "--out", type=out_file, help="the file that gets the rows with their answers"
+    )
     parser.add_argument("--task", default="summarize", help=f"{', '.join(TASKS)} (summarize)")
     parser.add_argument("--ask", default="", help="the question, the labels, who speaks next")
     parser.add_argument("--source", metavar="CODE", help="translate: from this language, as en")

@@ -123,7 +123,9 @@ def _add_judging(commands: "Commands") -> None:
     report = commands.add_parser(
         "report", help="write the last evaluation's page again, with votes"
     )
-    report.add_argument("--out", type=out_file, default=Path(".wordmill/report.html"), help="the file")
+    report.add_argument(
+        "--out", type=out_file, default=Path(".wordmill/report.html"), help="the file"
+    )
     report.add_argument("--open", action="store_true", help="show it in a browser")
     report.set_defaults(command=_report)
 
@@ -149,6 +151,9 @@ def _add_comparing(commands: "Commands") -> None:
     )
     compare.add_argument("--out", type=out_file, help="a page to write, such as compare.html")
     compare.set_defaults(command=_compare)
+    noise = commands.add_parser("seed-noise", help="what another seed changes, for the gate")
+    noise.add_argument("grid", help="an experiment whose runs differ in the seed alone")
+    noise.set_defaults(command=_seed_noise)
 
 
 def _retrain(arguments: argparse.Namespace) -> int:
@@ -285,6 +290,13 @@ def _schedule(arguments: argparse.Namespace) -> int:
     )
     _checked_params()
     return serve(plan, prefect_port=arguments.prefect_port)
+
+
+def _seed_noise(arguments: argparse.Namespace) -> int:
+    from flows.seed_noise import seed_noise
+
+    print(seed_noise(arguments.grid))
+    return 0
 
 
 def _checked_hours(hours: float) -> float:

@@ -14,13 +14,12 @@ from flows.answerer import Located
 from flows.located import located
 from flows.located_result import evaluation_of
 from flows.pipeline import Outcome, run_stage
-from flows.workspace import STATE
+from flows.workspace import GATE, STATE
 from wordmill.errors import DataError, OutputError, ParamsError, TryAgainError, WordmillError
 from wordmill.files import replaced_file, write_json
 from wordmill.gate.verdict import Verdict
 from wordmill.params.everything import Params
 
-GATE = Path("data/gate")
 SEED_NOISE = Path("registry/seed_noise.json")
 
 _ASKED = STATE / "gate.json"

@@ -1,11 +1,13 @@
 """What a run says when it ends: what ran and why, the scores, where things are, what is next."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.pipeline import Outcome
 from flows.registry import CHAMPION, Standing
+from flows.report import with_champion
+from flows.workspace import GATE
+from wordmill.gate.verdict import Verdict
 from wordmill.report.markdown import terminal
 
 _EVALUATION = Path("data/evaluate")
@@ -73,12 +75,15 @@ class Summary:
         return f"  {outcome.stage:9} {outcome.verdict}{why}{took}: {outcome.message}{made_by}"
 
     def _scores(self) -> str:
-        record = json.loads((_EVALUATION / "scores.json").read_text(encoding="utf-8"))
-        return f"{terminal(record)}\n\n** marks the best of a column, baselines included."
+        record, verdict = with_champion()
+        parts = [terminal(record)] if verdict is None else [terminal(record), gate_lines(verdict)]
+        told = "\n\n".join(parts)
+        return f"{told}\n\n** marks the best of a column, baselines included."
 
     def _places(self) -> str:
+        _, verdict = with_champion()
         lines = [
-            f"report       {_EVALUATION}/report.html",
+            f"report       {_EVALUATION if verdict is None else GATE}/report.html",
             f"predictions  {_EVALUATION}/predictions.jsonl",
         ]
         if run := self.pipeline_run or (self.standing and self.standing.run_id):
@@ -104,6 +109,18 @@ class Summary:
         if self.standing and self.standing.alias != CHAMPION:
             steps.insert(0, f"wordmill promote {self.standing.version:10}make it champion")
         return "Next (in .venv/bin):\n" + "\n".join(f"  {step}" for step in steps)
+
+
+def gate_lines(verdict: Verdict) -> str:
+    """What the gate said, a line a rule."""
+    champion = verdict["champion"]
+    against = f"against the champion, version {champion}" if champion else "no champion to beat"
+    lines = [f"Gate: {verdict['decision']}, version {verdict['challenger']} {against}"]
+    lines += [
+        f"  {one['decision']:8} {one['rule']}, {one['about']}: {one['said']}"
+        for one in verdict["findings"]
+    ]
+    return "\n".join(lines)
 
 
 def _shortened(why: list[str]) -> str:

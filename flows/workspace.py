@@ -16,6 +16,8 @@ from wordmill.files import replaced_file
 
 PARAMS = Path("params.yaml")
 STATE = Path(".wordmill")
+GATE = Path("data/gate")
+"""What the gate said last; see stages/gate.py."""
 
 _UI_ADDRESSES = STATE / "ui.json"
 _HEALTH_SECONDS = 1.0

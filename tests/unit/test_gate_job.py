@@ -1,0 +1,125 @@
+"""The gate's job: both models scored, and the report with the champion in it."""
+
+import json
+import shutil
+
+import pytest
+from conftest import run_in
+from sample_record import empty_record, empty_surroundings
+
+from flows.gate import SEED_NOISE
+from flows.seed_noise import seed_noise
+from flows.summary import gate_lines
+from wordmill.comparing.result import Result
+from wordmill.errors import ParamsError
+from wordmill.gate.evidence import CHAMPION
+from wordmill.report.page import page
+
+
+@pytest.fixture(scope="module")
+def evaluated(make_project):
+    """A project whose stages have run; as many as the gate's job reads."""
+    project = make_project("gated")
+    for stage in ("ingest", "clean", "tokenize", "pretrain", "finetune", "baselines", "evaluate"):
+        done = run_in(project, "python", "-m", f"stages.{stage}")
+        assert done.returncode == 0, done.stderr
+    return project
+
+
+def ask(project, champion=None, *, error="", challenger="data/finetune/model"):
+    version = {"version": "2", "folder": str(project / challenger), "max_source_tokens": 32}
+    asked = {
+        "challenger": version,
+        "champion": champion and {**version, "version": "1", "folder": str(champion)},
+        "champion_error": error,
+        "evaluation": str(project / "data/evaluate"),
+        "seed_deviations": {},
+    }
+    (project / ".wordmill/gate.json").write_text(json.dumps(asked))
+    done = run_in(project, "python", "-m", "stages.gate")
+    assert done.returncode == 0, done.stderr
+    return json.loads((project / "data/gate/verdict.json").read_text())
+
+
+def said(verdict, rule):
+    return [one for one in verdict["findings"] if one["rule"] == rule]
+
+
+@pytest.mark.slow
+def test_the_job_scores_both_on_the_same_and_decides(evaluated, tmp_path):
+    worse = evaluated / "data/baselines/lstm"
+    verdict = ask(evaluated, worse)
+    record = json.loads((evaluated / "data/gate/scores.json").read_text())
+    before = json.loads((evaluated / "data/evaluate/scores.json").read_text())
+    # What the LSTM had as a baseline it has as the champion: the same examples, alike decoded.
+    (found,) = said(verdict, "primary")
+    ours, theirs = (record["pairs"]["summarize"][s]["rougeL"] for s in ("finetuned", CHAMPION))
+    assert theirs == before["pairs"]["summarize"]["lstm"]["rougeL"]
+    assert ours == before["pairs"]["summarize"]["finetuned"]["rougeL"]
+    assert found["figures"]["gain"] == pytest.approx(ours["value"] - theirs["value"])
+    assert found["decision"] == "PROMOTE"
+    assert verdict["champion"] == "1"
+    assert verdict["sets"]["summarize"] == before["identity"]["summarize"]
+    # The rest of the record stays; the report shows both and the decision.
+    assert record["pairs"]["summarize"]["lead"] == before["pairs"]["summarize"]["lead"]
+    assert all(CHAMPION in example["predictions"] for example in record["examples"])
+    html = (evaluated / "data/gate/report.html").read_text()
+    assert f"Gate: {verdict['decision'].lower()}" in html
+    assert "Gate: " + verdict["decision"] in gate_lines(verdict)
+
+    same = tmp_path / "same"
+    shutil.copytree(evaluated / "data/finetune/model", same)
+    tie = ask(evaluated, same)
+    assert tie["decision"] == "HOLD"
+    assert said(tie, "primary")[0]["said"].startswith("a tie")
+
+    weights = same / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    broken = ask(evaluated, same)
+    assert (broken["decision"], broken["champion"]) == ("HOLD", "1")
+    assert "can't be loaded" in said(broken, "champion")[0]["said"]
+    assert said(broken, "primary") == []
+
+    first = ask(evaluated)
+    assert (first["decision"], first["champion"]) == ("PROMOTE", None)
+
+
+def result(name, value, *, seed, lr="0.001", ids="a"):
+    scores = {"finetuned": {"rougeL": {"value": value}}}
+    record = {
+        "primary": {"summarize": "rougeL"},
+        "documents": {},
+        "pairs": {"summarize": scores},
+        "identity": {"summarize": ids},
+    }
+    params = {"seed": str(seed), "pretrain.lr": lr}
+    return Result(name=name, record=record, answers={}, params=params, data={}, origin={})
+
+
+def measured(monkeypatch, results, tmp_path):
+    monkeypatch.setattr("flows.seed_noise.located_results", lambda _: results)
+    seed_noise("noise", out=tmp_path / SEED_NOISE)
+    return json.loads((tmp_path / SEED_NOISE).read_text())["deviations"]
+
+
+def test_seed_noise_is_the_deviation_over_seeds(monkeypatch, tmp_path):
+    runs = [result(f"r{n}", value, seed=n) for n, value in enumerate((10.0, 11.0, 12.0))]
+    assert measured(monkeypatch, runs, tmp_path) == {"summarize/rougeL": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("third", "told"),
+    [
+        (None, "at least 3"),
+        (result("c", 3.0, seed=3, lr="0.1"), "differ in pretrain.lr"),
+        (result("c", 3.0, seed=3, ids="b"), "other held-out sets"),
+    ],
+)
+def test_seed_noise_is_of_one_recipe_and_one_set(monkeypatch, tmp_path, third, told):
+    runs = [result("a", 1.0, seed=1), result("b", 2.0, seed=2), *([third] if third else [])]
+    with pytest.raises(ParamsError, match=told):
+        measured(monkeypatch, runs, tmp_path)
+
+
+def test_a_page_without_a_gate_says_nothing_of_one():
+    assert 'id="gate"' not in page(empty_record(), empty_surroundings())
