@@ -85,10 +85,17 @@ class Registry:
         Raises:
             ParamsError: there is no such version, or it was never tested.
         """
-        if not _is_tested(self.version(number).tags):
+        tags = self.version(number).tags
+        if not _is_tested(tags):
+            was_tested = _VERIFIED_TAG in tags
+            why = (
+                "was registered before files were hashed"
+                if was_tested
+                else "did not answer as its stage's model did, or its registration was killed"
+            )
             raise ParamsError(
-                f"version {number} of {self.name} did not answer as its stage's model did, so it"
-                " can't be champion; `wordmill retrain` registers it again"
+                f"version {number} of {self.name} {why}, so it can't be champion; `wordmill"
+                " retrain` registers it again"
             )
 
     def standing(self, number: str, *, is_new: bool) -> Standing:
