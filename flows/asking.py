@@ -1,4 +1,4 @@
-"""Using models by hand: ask for a text or a file of them, make a version champion."""
+"""Using models by hand: ask for a text or a file of them."""
 
 import sys
 from collections.abc import Callable, Generator
@@ -150,21 +150,3 @@ def check_changes(params: Params, changes: dict[str, Any]) -> None:
         rule = first["msg"].replace("Input should", "must").replace("String should", "must")
         option = OPTIONS[str(first["loc"][0])]
         raise ParamsError(f"{option} {first['input']!r}: {rule}") from None
-
-
-def promote(name: str, version: str) -> str:
-    """Make a version champion and say what was before.
-
-    Raises:
-        ParamsError: there is no such version, or it was never tested.
-    """
-    from mlflow import MlflowClient
-
-    from flows.registry import CHAMPION, Registry
-    from flows.workspace import only_flow
-
-    registry = Registry(MlflowClient(), name)
-    with only_flow():
-        before = registry.holder_of(CHAMPION)
-        registry.promote(version)
-    return f"champion of {name}: version {version} (was {before or 'none'})"

@@ -106,8 +106,24 @@ def _add_asking(commands: "Commands") -> None:
     chat.set_defaults(command=_chat)
 
     promote = commands.add_parser("promote", help="make a registered version champion")
-    promote.add_argument("version", type=int, help="its number, as the summary shows it")
+    promote.add_argument("version", nargs="?", type=int, help="its number, as the summary shows it")
+    promote.add_argument("--reason", default="", help="why; needed to go against the gate")
+    promote.add_argument(
+        "--reconcile",
+        metavar="WHICH",
+        help="where registry and registry/champion.json differ: `registry`, `file` or a version",
+    )
     promote.set_defaults(command=_promote)
+
+    rollback = commands.add_parser("rollback", help="make the champion before champion again")
+    rollback.add_argument("--to", type=int, metavar="VERSION", help="another version than that")
+    rollback.add_argument("--reason", default="", help="why")
+    rollback.set_defaults(command=_rollback)
+
+    history = commands.add_parser("history", help="show which versions were champion, and why")
+    history.add_argument("--json", action="store_true", help="for programs")
+    history.add_argument("--verify", action="store_true", help="see that no line was changed")
+    history.set_defaults(command=_history)
 
 
 def _add_judging(commands: "Commands") -> None:
@@ -218,10 +234,36 @@ def _chat(arguments: argparse.Namespace) -> int:
 
 
 def _promote(arguments: argparse.Namespace) -> int:
-    params = _checked_params()
-    from flows.asking import promote
+    version, which = arguments.version, arguments.reconcile
+    if (version is None) == (which is None):
+        raise ParamsError("give a version to promote, or --reconcile registry, file or a version")
+    if which is not None and which not in ("registry", "file") and not which.isdecimal():
+        raise ParamsError(f"--reconcile {which}: allowed: registry, file, or a version's number")
+    name = _checked_params().registry.name
+    from flows.promoting import promote_version, reconcile_to
 
-    print(promote(params.registry.name, str(arguments.version)))
+    reason = arguments.reason
+    if which is not None:
+        print(reconcile_to(name, which, reason=reason))
+    else:
+        print(promote_version(name, str(version), reason=reason))
+    return 0
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    name = _checked_params().registry.name
+    from flows.promoting import roll_back
+
+    to = None if arguments.to is None else str(arguments.to)
+    print(roll_back(name, to=to, reason=arguments.reason))
+    return 0
+
+
+def _history(arguments: argparse.Namespace) -> int:
+    name = _checked_params().registry.name
+    from flows.promoting import history
+
+    print(history(name, is_json=arguments.json, is_verified=arguments.verify))
     return 0
 
 

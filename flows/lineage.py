@@ -8,7 +8,7 @@ from pathlib import Path
 from flows import dag
 
 # What a run itself writes in the tree: it does not make the code another.
-_WRITTEN_BY_RUNS = ("dvc.lock",)
+_WRITTEN_BY_RUNS = ("dvc.lock", "registry")
 
 _SCORED_BY = "evaluate"
 _BESIDE = (Path("data/baselines"),)  # its folder tells of clocks too

@@ -1,43 +1,29 @@
-"""Registered versions: what is registered, whether it works, and which one is champion."""
+"""Registered versions: which there are, and which of them has which alias.
 
-import json
-import os
-import subprocess
-import sys
+Nothing here decides: flows/registering.py makes a version, flows/promotion.py makes it champion.
+"""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from flows.located import engine_settings
-from wordmill.errors import DataError, ParamsError
-from wordmill.params.everything import Params
+from flows.workspace import BusyError, only_one
+from wordmill.errors import ParamsError
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
-_MODEL_FOLDER = Path("data/finetune/model")
-_PREDICTIONS = Path("data/evaluate/predictions.jsonl")
-_NUM_PARITY_ROWS = 8
-_VERIFIED = {"wordmill.verified": "true"}
+FILES_TAG = "wordmill.files"
+"""SHA-256 of the list of a version's files."""
+_VERIFIED_TAG = "wordmill.verified"
+_HEAD_TAG = "wordmill.promotions"
 
-# What a stored version imports: MLflow's own needs do not cover all of it.
-_NEEDED_TO_SERVE = (
-    "mlflow",
-    "numpy",
-    "pandas",
-    "pydantic",
-    "ruamel.yaml",
-    "safetensors",
-    "tokenizers",
-    "torch",
-    "tqdm",
-    "transformers",
-)
+_KNOCK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +41,15 @@ class Standing:
 
 
 class Registry:
-    """The versions of one registered model. Who changes them holds the project's lock."""
+    """The versions of one registered model."""
 
     def __init__(self, client: MlflowClient, name: str) -> None:
-        self._client, self.name = client, name
+        self.client, self.name = client, name
 
     def holder_of(self, alias: str) -> str | None:
         """The version that has an alias, None if none has."""
         try:
-            return str(self._client.get_model_version_by_alias(self.name, alias).version)
+            return str(self.client.get_model_version_by_alias(self.name, alias).version)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None  # no such model, or no such alias
@@ -76,19 +62,41 @@ class Registry:
             ParamsError: there is no such version.
         """
         try:
-            return self._client.get_model_version(self.name, number)
+            return self.client.get_model_version(self.name, number)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             raise ParamsError(f"{self.name} has no version {number}") from None
 
+    def address_of(self, number: str) -> str:
+        """Where the files of a version are."""
+        return self.client.get_model_version_download_uri(self.name, number)
+
     def verified_version_of(self, tags: dict[str, str]) -> str | None:
         """The tested version that carries these tags, None if none does."""
-        wanted = (tags | _VERIFIED).items()
-        for found in self._client.search_model_versions(f"name = '{self.name}'"):
-            if wanted <= found.tags.items():
+        for found in self.client.search_model_versions(f"name = '{self.name}'"):
+            if tags.items() <= found.tags.items() and _is_tested(found.tags):
                 return str(found.version)
         return None
+
+    def check_tested(self, number: str) -> None:
+        """See that the registration of a version came to its end.
+
+        Raises:
+            ParamsError: there is no such version, or it was never tested.
+        """
+        tags = self.version(number).tags
+        if not _is_tested(tags):
+            was_tested = _VERIFIED_TAG in tags
+            why = (
+                "was registered before files were hashed"
+                if was_tested
+                else "did not answer as its stage's model did, or its registration was killed"
+            )
+            raise ParamsError(
+                f"version {number} of {self.name} {why}, so it can't be champion; `wordmill"
+                " retrain` registers it again"
+            )
 
     def standing(self, number: str, *, is_new: bool) -> Standing:
         """The part that a version plays now."""
@@ -99,148 +107,61 @@ class Registry:
             version=number, alias=alias, is_new=is_new, champion=champion, run_id=run_id
         )
 
-    def register(self, run_id: str, params: Params, tags: dict[str, str]) -> str:
-        """Register the finetuned model as a new version, made by `run_id`, and test it.
+    def mark_tested(self, number: str) -> None:
+        """Say that a version's files and answers are what they have to be: it may be champion."""
+        self.client.set_model_version_tag(self.name, number, _VERIFIED_TAG, "true")
 
-        Raises:
-            DataError: the version does not answer as the stage's model does; it stays without
-                an alias.
-        """
-        uri = _log_model(run_id, params)
-        _create_if_absent(self._client, self.name)
-        made = self._client.create_model_version(self.name, uri, run_id=run_id, tags=tags)
-        number = str(made.version)
-        self._verify(number)
-        for tag, value in _VERIFIED.items():
-            self._client.set_model_version_tag(self.name, number, tag, value)
-        self._client.set_registered_model_alias(self.name, CHALLENGER, number)
-        return number
+    def give(self, alias: str, number: str) -> None:
+        """Let a version have an alias; whoever had it loses it in the same step."""
+        self.client.set_registered_model_alias(self.name, alias, number)
 
-    def promote(self, number: str) -> None:
-        """Make a tested version champion.
+    def take(self, alias: str, number: str) -> None:
+        """Take an alias off a version, if it has it."""
+        if self.holder_of(alias) == number:
+            self.client.delete_registered_model_alias(self.name, alias)
 
-        Raises:
-            ParamsError: there is no such version, or it was never tested.
-        """
-        found = self.version(number)
-        if not _VERIFIED.items() <= found.tags.items():
-            raise ParamsError(
-                f"version {number} of {self.name} did not answer as its stage's model did, so it"
-                " can't be champion; `wordmill retrain` registers it again"
-            )
-        self._client.set_registered_model_alias(self.name, CHAMPION, number)
-        if self.holder_of(CHALLENGER) == number:
-            self._client.delete_registered_model_alias(self.name, CHALLENGER)
+    def create_if_absent(self) -> None:
+        """Make the registered model."""
+        try:
+            self.client.get_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            self.client.create_registered_model(self.name)
 
-    def _verify(self, number: str) -> None:
-        rows = _parity_rows()
-        found = answers_of(f"models:/{self.name}/{number}", rows)
-        wanted = answers_of(str(_MODEL_FOLDER), rows, settings=found["settings"])
-        pairs = zip(found["answers"], wanted["answers"], strict=True)
-        if differing := [i for i, (a, b) in enumerate(pairs) if a != b]:
-            raise DataError(
-                f"version {number} of {self.name} gets no alias: {len(differing)} of {len(rows)}"
-                f" answers differ from the stage's model, row {differing[0]} first"
-            )
+    @property
+    def head(self) -> str | None:
+        """The last entry of the log of promotions that this registry has heard of."""
+        try:
+            return self.client.get_registered_model(self.name).tags.get(_HEAD_TAG)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+
+    @head.setter
+    def head(self, entry: str) -> None:
+        self.client.set_registered_model_tag(self.name, _HEAD_TAG, entry)
 
 
-def answers_of(
-    which: str, rows: list[dict[str, str]], *, settings: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Ask a version or a folder, in a process of its own.
-
-    Args:
-        which: `models:/NAME/VERSION`, `models:/NAME@ALIAS`, or a folder.
-        rows: each with `task`, `source` and perhaps `ask`.
-        settings: of a folder's engine.
+@contextmanager
+def registry_alone(*, wait_seconds: float = 0.0) -> Generator[None]:
+    """Hold what changes aliases and the log of promotions in this project.
 
     Raises:
-        DataError: it can't be loaded or does not answer.
+        BusyError: another process of this project holds it.
     """
-    is_version = which.startswith("models:/")
-    done = subprocess.run(
-        [sys.executable, "-P", str(Path("flows/answers.py").resolve()), which],
-        input=json.dumps({"rows": rows, "settings": settings}),
-        cwd="/" if is_version else None,  # a version brings its own code
-        env=dict(os.environ) if is_version else {**os.environ, "PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise DataError(f"{which} does not answer: {last}")
-    return json.loads(done.stdout.splitlines()[-1])
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            with only_one("registry", otherwise="another promotion is at work in this project"):
+                yield
+            return
+        except BusyError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_KNOCK_SECONDS)
 
 
-def _parity_rows() -> list[dict[str, str]]:
-    """A few held-out requests."""
-    lines = _PREDICTIONS.read_text(encoding="utf-8").splitlines()[:_NUM_PARITY_ROWS]
-    rows = map(json.loads, lines)
-    return [{name: row[name] for name in ("task", "source", "ask")} for row in rows]
-
-
-def _create_if_absent(client: MlflowClient, name: str) -> None:
-    try:
-        client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        client.create_registered_model(name)
-
-
-def _log_model(run_id: str, params: Params) -> str:
-    import mlflow
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-
-    inputs = Schema(
-        [
-            ColSpec(DataType.string, "task"),
-            ColSpec(DataType.string, "source"),
-            ColSpec(DataType.string, "ask", required=False),
-        ]
-    )
-    outputs = Schema([ColSpec(DataType.string)])
-    config = engine_settings(params)
-    mlflow.start_run(run_id=run_id)
-    try:
-        return mlflow.pyfunc.log_model(
-            name="model",
-            python_model="flows/registered_model.py",
-            artifacts={"model": str(_MODEL_FOLDER)},
-            code_paths=["wordmill"],
-            signature=ModelSignature(
-                inputs=inputs, outputs=outputs, params=_decoding_schema(config["decoding"])
-            ),
-            input_example=_parity_rows()[:1],
-            pip_requirements=[f"{name}=={_public_version(name)}" for name in _NEEDED_TO_SERVE],
-            model_config=config,
-        ).model_uri
-    finally:
-        mlflow.end_run()
-
-
-def _decoding_schema(decoding: dict[str, Any]) -> Any:
-    """What a request may say of the decoding; what it does not say is as it was scored."""
-    from mlflow.types import DataType, ParamSchema, ParamSpec
-
-    kinds = {
-        int: DataType.long,
-        float: DataType.double,
-        str: DataType.string,
-        bool: DataType.boolean,
-    }
-    return ParamSchema(
-        [
-            ParamSpec(name, DataType.string, value, shape=(-1,))
-            if isinstance(value, list)
-            else ParamSpec(name, kinds[type(value)], value)
-            for name, value in decoding.items()
-        ]
-    )
-
-
-def _public_version(package: str) -> str:
-    """The version without its local part: no registry carries `+cpu`."""
-    return version(package).partition("+")[0]
+def _is_tested(tags: dict[str, str]) -> bool:
+    return tags.get(_VERIFIED_TAG) == "true" and FILES_TAG in tags

@@ -19,14 +19,19 @@ from flows.budget import Budget
 from flows.group import lead
 from flows.lineage import dvc_tags, git_tags, version_tags
 from flows.missed import made_up_for
+from flows.moving import DisagreementError
 from flows.notify import tell
+from flows.parity import check_version
 from flows.pipeline import Outcome, run_stage, stopped_before
 from flows.plan import plan, told
+from flows.promoting import Judge, consider, settled, whoami
 from flows.recovery import begun, repair
+from flows.registering import register
 from flows.registry import CHAMPION, Registry
 from flows.retries import JITTER, RETRIES, may_pass, waits
 from flows.summary import Summary
 from flows.tracking import Tracking
+from flows.version_files import check_stored
 from flows.workspace import PARAMS, BusyError, enter, only_flow
 from wordmill.errors import DataError, TryAgainError, WordmillError
 from wordmill.params.everything import Params
@@ -134,7 +139,7 @@ def _brought_up_to_date(params: Params, *, is_forced: bool, budget: Budget) -> S
     summary = Summary(model=registry.name)
     if left := tracking.close_left_behind():
         summary.repaired.append(f"Repaired: {left} MLflow run(s) of a killed flow were ended.")
-    summary.repaired += repair(flow_run.id)
+    summary.repaired += repair(flow_run.id) + settled(registry)
     steps = plan(is_forced=is_forced)
     has_work = any(step.may_run for step in steps)
     known = None if has_work else registry.verified_version_of(version_tags())
@@ -182,14 +187,27 @@ def _link(tracking: Tracking, summary: Summary, run_id: str) -> None:
 
 
 def _take_to_registry(
-    registry: Registry, summary: Summary, params: Params, run_id: str, tags: dict[str, str]
+    registry: Registry,
+    summary: Summary,
+    params: Params,
+    run_id: str,
+    tags: dict[str, str],
+    judge: Judge | None = None,
 ) -> None:
-    """Register what was made, once; where there is no champion yet, it becomes that."""
+    """Register what was made, once, and make it champion if it has earned that.
+
+    Where there is no champion yet, there is nothing to earn.
+    """
     key = version_tags()
     found = registry.verified_version_of(key)
-    made = found or registry.register(run_id, params, {**tags, **dvc_tags(), **key})
-    if registry.holder_of(CHAMPION) is None:
-        registry.promote(made)
+    made = found or register(registry, run_id, params, {**tags, **dvc_tags(), **key})
+    is_tested_now = found is None and judge is None  # a gate may take hours
+    check = check_stored if is_tested_now else check_version
+    by = f"retrain {flow_run.name}, {whoami()}"
+    try:
+        consider(registry, made, judge=judge, by=by, check=check)
+    except (DisagreementError, TryAgainError) as error:
+        summary.held_because = str(error)
     summary.standing = registry.standing(made, is_new=found is None)
 
 

@@ -27,6 +27,8 @@ class Summary:
     makers: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
     """The MLflow run that made the output of each reused stage."""
     repaired: list[str] = field(default_factory=list[str])
+    held_because: str = ""
+    """Why the version was not promoted, where somebody has to do something about it."""
 
     @property
     def failed(self) -> Outcome | None:
@@ -98,7 +100,10 @@ class Summary:
         if made.alias:
             parts.append(made.alias)
         told = ", ".join(parts)
-        return told if made.alias == CHAMPION else f"{told}; champion is version {made.champion}"
+        if made.alias == CHAMPION:
+            return told
+        held = f"; not promoted: {self.held_because}" if self.held_because else ""
+        return f"{told}; champion is version {made.champion}{held}"
 
     def _next_steps(self) -> str:
         steps = [

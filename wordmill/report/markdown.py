@@ -34,7 +34,7 @@ def score_table(
     for system in scores:
         cells = [_cell(scores, system, m, best[m], with_intervals) for m in columns]
         rows.append([_safe(system), *cells])
-    return _table(rows)
+    return table(rows)
 
 
 def report(record: Record) -> str:
@@ -62,7 +62,7 @@ def report(record: Record) -> str:
     if record["examples"]:
         parts += ["## Examples", *map(_example, record["examples"][:_NUM_EXAMPLES])]
     if signatures := _signatures(record):
-        parts += ["## Signatures", "\n".join(f"- {_code(s)}" for s in signatures)]
+        parts += ["## Signatures", "\n".join(f"- {code_span(s)}" for s in signatures)]
     return _joined(parts)
 
 
@@ -79,7 +79,7 @@ def card(record: Record) -> str:
     if probes := [*map(_memorization, record["memorization"]), *map(_bias, record["bias"])]:
         parts += ["### Probes", "\n".join(f"- {line}" for line in probes)]
     if identity := flat(record["identity"]):
-        told = "; ".join(f"{name} {_code(value)}" for name, value in identity)
+        told = "; ".join(f"{name} {code_span(value)}" for name, value in identity)
         parts.append(f"Comparable only with scores of the same sets and settings: {told}.")
     return _joined(parts)
 
@@ -137,7 +137,7 @@ def _differences(tested: list[Difference]) -> str:
                 _safe(outcome(found)),
             ]
         )
-    return _table(rows)
+    return table(rows)
 
 
 def _slices(parts: list[Slice], by: str, metric: str) -> str:
@@ -148,7 +148,7 @@ def _slices(parts: list[Slice], by: str, metric: str) -> str:
         best = best_of(scores, metric)
         cells = [_cell(scores, system, metric, best, False) for system in systems]
         rows.append([_safe(part["name"] or "unknown"), f"{part['count']:,}", *cells])
-    return _table(rows)
+    return table(rows)
 
 
 def _probes(record: Record) -> list[str]:
@@ -189,7 +189,8 @@ def _cell(scores: Scored, system: str, metric: str, best: Sequence[str], ends: b
     return f"{value} ({how.words(score['low'])} to {how.words(score['high'])})" if ends else value
 
 
-def _table(rows: list[list[str]]) -> str:
+def table(rows: list[list[str]]) -> str:
+    """A table of rows, the first of them its headings."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
@@ -200,15 +201,15 @@ def _table(rows: list[list[str]]) -> str:
 
 
 def _example(example: Example) -> str:
-    lines = [f"> {_code(example['source'])}", ""]
+    lines = [f"> {code_span(example['source'])}", ""]
     if example["ask"]:
-        lines.append(f"- asked: {_code(example['ask'])}")
-    lines.append(f"- wanted: {_code(example['target'])}")
-    lines += [f"- {_safe(system)}: {_code(p)}" for system, p in example["predictions"].items()]
+        lines.append(f"- asked: {code_span(example['ask'])}")
+    lines.append(f"- wanted: {code_span(example['target'])}")
+    lines += [f"- {_safe(system)}: {code_span(p)}" for system, p in example["predictions"].items()]
     return "\n".join(lines)
 
 
-def _code(text: str) -> str:
+def code_span(text: str) -> str:
     """A text on one line as a code span, in a fence longer than any run of backticks in it."""
     flat_text = " ".join(text.split())
     if not flat_text:
