@@ -153,6 +153,11 @@ def _add_comparing(commands: "Commands") -> None:
 def _retrain(arguments: argparse.Namespace) -> int:
     params = _checked_params()
     workspace.check_folders({"ingest.root": params.ingest.root, "clean.lists": params.clean.lists})
+    if not arguments.force:
+        from flows.nothing_new import is_said
+
+        if is_said():
+            return 0
     # In a group of its own: Prefect's temporary server would outlive a flow that is killed.
     options = ["--force"] if arguments.force else []
     if arguments.hours is not None:

@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows import dag
+from flows import artifacts, dag, last_end
 from flows.budget import Budget
 from flows.group import lead
 from flows.lineage import dvc_tags, git_tags, version_tags
@@ -95,6 +95,7 @@ def retrain(is_forced: bool = False, hours: float | None = None) -> State[int]:
             return Completed(name="Skipped", message=reason, data=0)
         with only_flow(), begun(flow_run.id):
             summary = _brought_up_to_date(params, is_forced=is_forced, budget=Budget(hours))
+            last_end.remember(summary, params)
     except BusyError as error:
         return Completed(name="Skipped", message=str(error), data=error.exit_status)
     except WordmillError as error:
@@ -104,6 +105,7 @@ def retrain(is_forced: bool = False, hours: float | None = None) -> State[int]:
         return Failed(message=message, data=TryAgainError.exit_status)
     summary.seconds = time.monotonic() - started_at
     print(summary.text())
+    artifacts.leave(summary)
     return _ended(summary)
 
 
