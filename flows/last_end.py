@@ -56,6 +56,8 @@ class LastEnd(NamedTuple):
     model: str
     """The registered model's name."""
     headline: str
+    is_pushed: bool
+    """Whether its run pushed all it had to DVC's remote."""
     rest: str
     """Scores, places and next steps, as the flow's own summary has them."""
 
@@ -81,6 +83,7 @@ def remember(summary: "Summary", params: "Params") -> None:
     quiet = Summary(model=summary.model, standing=replace(summary.standing, is_new=False))
     _, _, rest = quiet.text().lstrip("\n").partition("\n\n")
     told = {"model": summary.model, "headline": quiet.headline, "rest": rest}
+    told |= {"is_pushed": summary.is_pushed}
     try:
         found = {**_as_it_is(summary.model), **told}
         if parse_params(Params, read_params(PARAMS), file=PARAMS) == params:
@@ -101,7 +104,7 @@ def still_stands() -> LastEnd | None:
         now = {**known, **_as_it_is(model)}
         if now != known or _needs_repair() or _has_changed():
             return None
-        return LastEnd(model=model, headline=str(known["headline"]), rest=str(known["rest"]))
+        return LastEnd(**{name: known[name] for name in LastEnd._fields})
     except (OSError, ValueError, KeyError, TypeError, DoubtError, WordmillError):
         return None
 

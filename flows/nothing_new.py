@@ -10,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+from flows.commit import has_changes
 from flows.last_end import LastEnd, still_stands
-from flows.workspace import BusyError, only_flow
+from flows.workspace import only_flow
+from wordmill.errors import WordmillError
 
 _API = "PREFECT_API_URL"
 _HOME_PROFILES = "profiles.toml"
@@ -20,18 +22,25 @@ _SETTINGS = (Path(".env"), Path("prefect.toml"))
 _PYPROJECT = Path("pyproject.toml")
 
 
-def is_said() -> bool:
-    """Say that nothing is new; False where that is in doubt, and nothing was said."""
+def is_said(*, is_committed: bool, is_pushed: bool) -> bool:
+    """Say that nothing is new; False where that is in doubt, and nothing was said.
+
+    Args:
+        is_committed: results that are not yet in git are something to do.
+        is_pushed: so are those that the last run has not pushed.
+    """
     started_at = time.monotonic()
     try:
         with only_flow():
             found = still_stands()
-            if found is None:
+            if found is None or (is_pushed and not found.is_pushed):
+                return False
+            if is_committed and has_changes():
                 return False
             print(found.text(time.monotonic() - started_at), flush=True)
             if _may_have_server():
                 _tell_prefect(found)
-    except BusyError:  # the flow says so, to Prefect as well
+    except WordmillError:  # busy, or git is: the flow says so, to Prefect as well
         return False
     return True
 
