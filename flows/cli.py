@@ -70,6 +70,7 @@ def _add_running(commands: "Commands") -> None:
     retrain = commands.add_parser("retrain", help="run what changed and register what is new")
     retrain.add_argument("--force", action="store_true", help="run every stage all the same")
     retrain.add_argument("--hours", type=float, help="stop then, with a checkpoint kept")
+    _add_keeping(retrain)
     retrain.set_defaults(command=_retrain)
 
     use = commands.add_parser("use", help="put a preset's values into params.yaml")
@@ -93,7 +94,17 @@ def _add_running(commands: "Commands") -> None:
     schedule.add_argument("--timezone", default="UTC", help="such as Europe/Berlin (UTC)")
     schedule.add_argument("--hours", type=float, help="stop a run then, with a checkpoint kept")
     schedule.add_argument("--prefect-port", type=int, default=4200, help="of the page (4200)")
+    _add_keeping(schedule)
     schedule.set_defaults(command=_schedule)
+
+
+def _add_keeping(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--commit", action="store_true", help="commit dvc.lock and the promotions, nothing else"
+    )
+    command.add_argument(
+        "--push", action="store_true", help="push the data to DVC's default remote"
+    )
 
 
 def _add_asking(commands: "Commands") -> None:
@@ -175,8 +186,14 @@ def _add_comparing(commands: "Commands") -> None:
 def _retrain(arguments: argparse.Namespace) -> int:
     params = _checked_params()
     workspace.check_folders({"ingest.root": params.ingest.root, "clean.lists": params.clean.lists})
+    _check_remote(arguments)
+    if not arguments.force:
+        from flows.nothing_new import is_said
+
+        if is_said(is_committed=arguments.commit, is_pushed=arguments.push):
+            return 0
     # In a group of its own: Prefect's temporary server would outlive a flow that is killed.
-    options = ["--force"] if arguments.force else []
+    options = [f"--{name}" for name in ("force", "commit", "push") if getattr(arguments, name)]
     if arguments.hours is not None:
         options += ["--hours", str(_checked_hours(arguments.hours))]
     command = [sys.executable, "-m", "flows.retrain", *options]
@@ -329,8 +346,11 @@ def _schedule(arguments: argparse.Namespace) -> int:
         every=arguments.every,
         timezone=arguments.timezone,
         hours=arguments.hours,
+        is_committed=arguments.commit,
+        is_pushed=arguments.push,
     )
     _checked_params()
+    _check_remote(arguments)
     return serve(plan, prefect_port=arguments.prefect_port)
 
 
@@ -339,6 +359,13 @@ def _seed_noise(arguments: argparse.Namespace) -> int:
 
     print(seed_noise(arguments.grid))
     return 0
+
+
+def _check_remote(arguments: argparse.Namespace) -> None:
+    if arguments.push:
+        from flows.push import check_remote
+
+        check_remote()
 
 
 def _checked_hours(hours: float) -> float:

@@ -1,9 +1,11 @@
 """DVC's cache: where it is, and whether it still holds what a stage made."""
 
+import json
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from flows.doubt import DoubtError
 from flows.hashes import FOLDER, Manifest, read_manifest
@@ -45,6 +47,13 @@ class Cache:
     def manifest(self, folder_hash: str) -> Manifest | None:
         """What a folder that was made here held, None if the cache does not have it."""
         return read_manifest(self._object(folder_hash))
+
+    def json_in(self, folder_hash: str, name: str) -> Any:
+        """A file of JSON in a folder that was made here, None if the cache does not have it."""
+        found = (self.manifest(folder_hash) or {}).get(name)
+        if found is None or not self._object(found).exists():
+            return None
+        return json.loads(self._object(found).read_text(encoding="utf-8"))
 
     def _object(self, object_hash: str) -> Path:
         return self._objects / object_hash[:2] / object_hash[2:]

@@ -94,7 +94,7 @@ def run_stage(
             group(command, environment=environment, output=subprocess.PIPE) as child,
             budget.over(child),
         ):
-            last_lines = _relay(child, log)
+            last_lines = relay(child, log)
             status = child.wait()
         report = json.loads(report_path.read_text()) if report_path.exists() else None
     seconds = time.monotonic() - started_at
@@ -166,7 +166,7 @@ def _signal_in(dvc_error: str) -> int | None:
         return None
 
 
-def _relay(child: Child, log: Callable[[str], None]) -> list[str]:
+def relay(child: Child, log: Callable[[str], None]) -> list[str]:
     """Pass the child's lines on; progress goes in place where a person is watching."""
     last_lines: deque[str] = deque(maxlen=_NUM_LAST_LINES)
     in_place = sys.stdout.isatty()

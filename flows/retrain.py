@@ -7,6 +7,7 @@ why, watches, retries what may pass, and takes the result to the registry.
 import argparse
 import sys
 import time
+from typing import Any
 
 from mlflow.exceptions import MlflowException
 from prefect import State, flow, get_run_logger, task
@@ -14,9 +15,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows import dag
+from flows import artifacts, dag, last_end
 from flows.budget import Budget
 from flows.group import lead
+from flows.keeping import keep
 from flows.lineage import dvc_tags, git_tags, version_tags
 from flows.missed import made_up_for
 from flows.moving import DisagreementError
@@ -25,6 +27,7 @@ from flows.parity import check_version
 from flows.pipeline import Outcome, run_stage, stopped_before
 from flows.plan import plan, told
 from flows.promoting import Judge, consider, settled, whoami
+from flows.push import check_remote
 from flows.recovery import begun, repair
 from flows.registering import register
 from flows.registry import CHAMPION, Registry
@@ -85,21 +88,33 @@ def _stopped(outcome: Outcome) -> State[Outcome]:
     on_failure=[tell],
     on_crashed=[tell],
 )
-def retrain(is_forced: bool = False, hours: float | None = None) -> State[int]:
+def retrain(
+    is_forced: bool = False,
+    hours: float | None = None,
+    is_committed: bool = False,
+    is_pushed: bool = False,
+) -> State[int]:
     """Bring the model up to date; the state's result is the exit status.
 
     Args:
         is_forced: run every stage though nothing changed.
         hours: stop after this time, with a checkpoint; the next start goes on.
+        is_committed: commit dvc.lock and the log of promotions.
+        is_pushed: push the data to DVC's default remote.
     """
     started_at = time.monotonic()
     try:
         enter()  # a worker starts the flow without the command line
         params = parse_params(Params, read_params(PARAMS), file=PARAMS)
+        if is_pushed:
+            check_remote()
         if reason := made_up_for(flow_run.id):
             return Completed(name="Skipped", message=reason, data=0)
         with only_flow(), begun(flow_run.id):
-            summary = _brought_up_to_date(params, is_forced=is_forced, budget=Budget(hours))
+            budget = Budget(hours)
+            summary = _brought_up_to_date(params, is_forced=is_forced, budget=budget)
+            keep(summary, is_committed=is_committed, is_pushed=is_pushed, budget=budget)
+            last_end.remember(summary, params)
     except BusyError as error:
         return Completed(name="Skipped", message=str(error), data=error.exit_status)
     except WordmillError as error:
@@ -109,12 +124,13 @@ def retrain(is_forced: bool = False, hours: float | None = None) -> State[int]:
         return Failed(message=message, data=TryAgainError.exit_status)
     summary.seconds = time.monotonic() - started_at
     print(summary.text())
+    artifacts.leave(summary)
     return _ended(summary)
 
 
 def _ended(summary: Summary) -> State[int]:
     """The flow's last state; its name tells Prefect's page and flows/notify.py how it went."""
-    told = summary.headline
+    told = "; ".join([summary.headline, *summary.not_kept])
     if failed := summary.failed:
         is_data = failed.exit_status == DataError.exit_status and failed.stage in _JUDGE_DATA
         name = "Rejected" if is_data else "Failed"
@@ -211,10 +227,10 @@ def _take_to_registry(
     summary.standing = registry.standing(made, is_new=found is None)
 
 
-def main(*, is_forced: bool, hours: float | None) -> int:
-    """Run the flow as a program and return the exit status."""
+def main(**asked: Any) -> int:
+    """Run the flow as a program, with its parameters, and return the exit status."""
     lead()
-    state = retrain(is_forced=is_forced, hours=hours, return_state=True)
+    state = retrain(**asked, return_state=True)
     status = state.result(raise_on_failure=False)
     if not isinstance(status, int):  # the flow itself broke; Prefect has shown where
         return 1
@@ -227,5 +243,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m flows.retrain", description=__doc__)
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--hours", type=float)
+    parser.add_argument("--commit", action="store_true")
+    parser.add_argument("--push", action="store_true")
     asked = parser.parse_args()
-    sys.exit(main(is_forced=asked.force, hours=asked.hours))
+    sys.exit(
+        main(
+            is_forced=asked.force,
+            hours=asked.hours,
+            is_committed=asked.commit,
+            is_pushed=asked.push,
+        )
+    )

@@ -40,6 +40,8 @@ class Plan:
     every_seconds: int | None
     timezone: str
     hours: float | None
+    is_committed: bool = False
+    is_pushed: bool = False
 
     def __str__(self) -> str:
         if self.cron is None:
@@ -47,7 +49,15 @@ class Plan:
         return f"at {self.cron} ({self.timezone})"
 
 
-def planned(*, cron: str | None, every: str | None, timezone: str, hours: float | None) -> Plan:
+def planned(
+    *,
+    cron: str | None,
+    every: str | None,
+    timezone: str,
+    hours: float | None,
+    is_committed: bool = False,
+    is_pushed: bool = False,
+) -> Plan:
     """What was asked for, checked.
 
     Raises:
@@ -62,7 +72,14 @@ def planned(*, cron: str | None, every: str | None, timezone: str, hours: float 
     if cron is not None:
         _check_cron(cron)
     seconds = None if every is None else _seconds(every)
-    return Plan(cron=cron, every_seconds=seconds, timezone=timezone, hours=hours)
+    return Plan(
+        cron=cron,
+        every_seconds=seconds,
+        timezone=timezone,
+        hours=hours,
+        is_committed=is_committed,
+        is_pushed=is_pushed,
+    )
 
 
 def next_start(plan: Plan, *, after: datetime) -> datetime:

@@ -36,7 +36,11 @@ def main(plan: Plan) -> None:
     runner = Runner(pause_on_shutdown=False, query_seconds=_POLL_SECONDS)
     deployment = retrain.to_deployment(
         deployment_name(),
-        parameters={"hours": plan.hours},
+        parameters={
+            "hours": plan.hours,
+            "is_committed": plan.is_committed,
+            "is_pushed": plan.is_pushed,
+        },
         description=f"wordmill schedule: {plan}, in {Path.cwd()}",
         # By path, Prefect would leave flows/ on sys.path.
         entrypoint_type=EntrypointType.MODULE_PATH,

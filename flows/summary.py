@@ -29,6 +29,11 @@ class Summary:
     repaired: list[str] = field(default_factory=list[str])
     held_because: str = ""
     """Why the version was not promoted, where somebody has to do something about it."""
+    kept: list[str] = field(default_factory=list[str])
+    """What was committed and pushed."""
+    not_kept: list[str] = field(default_factory=list[str])
+    """What was to be committed or pushed and was not, with the reason."""
+    is_pushed: bool = False
 
     @property
     def failed(self) -> Outcome | None:
@@ -57,6 +62,8 @@ class Summary:
         parts = [f"\n{self.headline} ({self.seconds:.0f} s)", *self.repaired]
         if self.outcomes:
             parts.append("\n".join(map(self._stage_line, self.outcomes)))
+        if kept := [*self.kept, *self.not_kept]:
+            parts.append("\n".join(kept))
         if self.stopped:
             parts.append("Nothing was registered. `make run` goes on: what is done stays done.")
         elif self.failed is None:
