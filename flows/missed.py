@@ -37,7 +37,9 @@ def settle(client: SyncPrefectClient, deployment_id: UUID, *, is_idle: bool) -> 
         When the first start was due that was missed, None if none was.
     """
     if is_idle:
-        for run in _runs(client, deployment_id, StateType.RUNNING, StateType.PENDING):
+        for run in _runs(
+            client, deployment_id, StateType.RUNNING, StateType.PENDING, StateType.CANCELLING
+        ):
             if told := end_gone(client, run.id):
                 print(told, flush=True)
     planned: list[datetime] = []

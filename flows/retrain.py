@@ -12,10 +12,11 @@ from mlflow.exceptions import MlflowException
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from flows import dag
 from flows.budget import Budget
+from flows.cancel import CancelError, cancellable
 from flows.group import lead
 from flows.lineage import dvc_tags, git_tags, version_tags
 from flows.missed import made_up_for
@@ -93,10 +94,12 @@ def retrain(is_forced: bool = False, hours: float | None = None) -> State[int]:
         params = parse_params(Params, read_params(PARAMS), file=PARAMS)
         if reason := made_up_for(flow_run.id):
             return Completed(name="Skipped", message=reason, data=0)
-        with only_flow(), begun(flow_run.id):
+        with only_flow(), begun(flow_run.id), cancellable(flow_run.id):
             summary = _brought_up_to_date(params, is_forced=is_forced, budget=Budget(hours))
     except BusyError as error:
         return Completed(name="Skipped", message=str(error), data=error.exit_status)
+    except CancelError as error:
+        return Cancelled(message=str(error), data=error.exit_status)
     except WordmillError as error:
         return Failed(message=str(error), data=error.exit_status)
     except MlflowException as error:
@@ -133,7 +136,8 @@ def _brought_up_to_date(params: Params, *, is_forced: bool, budget: Budget) -> S
     registry = Registry(tracking.client, params.registry.name)
     summary = Summary(model=registry.name)
     if left := tracking.close_left_behind():
-        summary.repaired.append(f"Repaired: {left} MLflow run(s) of a killed flow were ended.")
+        names = ", ".join(left)
+        summary.repaired.append(f"Repaired: MLflow runs of a killed flow were ended: {names}.")
     summary.repaired += repair(flow_run.id)
     steps = plan(is_forced=is_forced)
     has_work = any(step.may_run for step in steps)

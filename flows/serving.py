@@ -13,11 +13,11 @@ from pathlib import Path
 from uuid import UUID
 
 from httpx import HTTPError
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
-from prefect.states import Scheduled
+from prefect.states import Cancelled, Scheduled
 from prefect.types.entrypoint import EntrypointType
 
 from flows.group import lead
@@ -79,7 +79,7 @@ async def _plan_ahead(plan: Plan, deployment_id: UUID, *, is_now: bool) -> None:
         while True:
             planned = Scheduled(scheduled_time=due)
             try:
-                await client.create_flow_run_from_deployment(deployment_id, state=planned)
+                run = await client.create_flow_run_from_deployment(deployment_id, state=planned)
             except HTTPError as error:  # a retraining at work need not end for that
                 print(f"Prefect's server does not answer: {error}", flush=True)
                 await asyncio.sleep(_POLL_SECONDS)
@@ -87,7 +87,19 @@ async def _plan_ahead(plan: Plan, deployment_id: UUID, *, is_now: bool) -> None:
             print(f"next   {due:%Y-%m-%d %H:%M:%S %Z}", flush=True)
             while (now := datetime.now(UTC)) < due:  # one long sleep would not see the machine's
                 await asyncio.sleep(min(_POLL_SECONDS, (due - now).total_seconds()))
+            await _end_if_cancelled(client, run.id)
             due = next_start(plan, after=now)
+
+
+async def _end_if_cancelled(client: PrefectClient, run_id: UUID) -> None:
+    """A start that was cancelled before its time stays `Cancelling`: it has no process to end."""
+    try:
+        run = await client.read_flow_run(run_id)
+        if run.state and run.state.is_cancelling() and run.start_time is None:
+            never_begun = Cancelled(message="cancelled before it began")
+            await client.set_flow_run_state(run_id, never_begun, force=True)
+    except (HTTPError, ObjectNotFound):
+        return
 
 
 def deployment_name() -> str:
