@@ -86,14 +86,14 @@ def test_a_schedule_skips_overlaps_and_survives_kills(make_project, tmp_path, se
     served.append(project)
     write_params(project, LONG)
     schedule = serve(project, **home)
-    wait_for(lambda: re.search(r"pretrain: .* \d+/1500", log_of(project)), seconds=240)
+    wait_for(lambda: re.search(r"pretrain: .* \d+/1500", log_of(project)), seconds=600)
 
     # A stage that dies by a signal is tried again.
     os.kill(pid_of(project, "stages.pretrain"), signal.SIGKILL)
-    wait_for(lambda: log_of(project).count("pretrain runs because") == 2, seconds=120)
+    wait_for(lambda: log_of(project).count("pretrain runs because") == 2, seconds=240)
 
     # The starts meanwhile find it at work; so does one by hand.
-    wait_for(lambda: "Skipped" in log_of(project), seconds=120)
+    wait_for(lambda: "is skipped: another flow" in log_of(project), seconds=240)
     by_hand = retrain(project)
     assert by_hand.returncode == 75
     assert "another flow is at work" in by_hand.stderr
@@ -110,7 +110,7 @@ def test_a_schedule_skips_overlaps_and_survives_kills(make_project, tmp_path, se
 
     schedule = serve(project, **home)
     wait_for(lambda: "registered, champion" in log_of(project), seconds=600)
-    wait_for(lambda: "nothing new" in log_of(project), seconds=120)
+    wait_for(lambda: "nothing new" in log_of(project), seconds=240)
     found = told_by_prefect(project, **home)
     schedule.send_signal(signal.SIGINT)
     assert schedule.wait(90) == 0
