@@ -71,11 +71,15 @@ def made_up_for(flow_run_id: UUID) -> str | None:
             ),
             limit=_PAGE,
         )
-    other = next((run for run in since if covers(run, mine)), None)
-    return (
-        other
-        and f"this start of {due:%Y-%m-%d %H:%M:%S %Z} was missed; {other.name} made up for it"
-    )
+    others = [run for run in since if covers(run, mine)]
+    if not others:
+        return None
+    at_work = min(others, key=_due)  # the others of them are skipped as well
+    return f"this start of {due:%Y-%m-%d %H:%M:%S %Z} was missed; {at_work.name} made up for it"
+
+
+def _due(run: FlowRun) -> datetime:
+    return run.expected_start_time or datetime.max.replace(tzinfo=UTC)
 
 
 def covers(other: FlowRun, mine: FlowRun) -> bool:

@@ -28,6 +28,7 @@ from prefect.states import Cancelled, Crashed
 
 from flows.notify import tell
 from flows.workspace import STATE, BusyError, only_one
+from wordmill.errors import TryAgainError
 
 _BEGUN = STATE / "flows"
 _DVC_FOLDER = Path(".dvc/tmp")
@@ -59,23 +60,35 @@ def repair_dvc(folder: Path = _DVC_FOLDER) -> list[str]:
 
     DVC leaves out processes that are gone by itself. It can't read a list that was cut off, and
     takes a zombie, or another process with the number of a dead one, for the owner.
-    """
-    from dvc.lock import make_lock
 
+    Raises:
+        TryAgainError: somebody else holds the list.
+    """
     path = folder / "rwlock"
     if not path.exists():
         return []
-    with make_lock(str(folder / "rwlock.lock"), tmp_dir=str(folder)):
-        try:
-            busy: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            written_at = path.stat().st_mtime
-            kept = _living(busy, written_at)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            path.unlink()
-            return ["Repaired: DVC's list of busy paths was cut off; it is removed."]
-        if kept == busy:
-            return []
-        path.write_text(json.dumps(kept), encoding="utf-8")
+    from dvc.config import Config
+    from dvc.lock import LockError, make_lock
+
+    is_linked: bool = Config.from_cwd()["core"].get("hardlink_lock", False)
+    guard = make_lock(str(folder / "rwlock.lock"), str(folder), hardlink_lock=is_linked)
+    try:
+        with guard:
+            return _freed(path)
+    except LockError as error:
+        raise TryAgainError(f"dvc: {error}") from None
+
+
+def _freed(path: Path) -> list[str]:
+    try:
+        busy: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        kept = _living(busy, path.stat().st_mtime)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        path.unlink()
+        return ["Repaired: DVC's list of busy paths was cut off; it is removed."]
+    if kept == busy:
+        return []
+    path.write_text(json.dumps(kept), encoding="utf-8")
     return ["Repaired: DVC held paths busy for processes that are gone."]
 
 

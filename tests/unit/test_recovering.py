@@ -19,6 +19,7 @@ from prefect.utilities.engine import capture_sigterm
 from flows import cancel, recovery
 from flows.cancel import CancelError, cancellable
 from flows.workspace import only_one
+from wordmill.errors import TryAgainError
 
 
 def busy(folder, pid) -> None:
@@ -52,6 +53,15 @@ def test_a_process_with_the_number_of_a_dead_one_owns_nothing(tmp_path):
     os.utime(tmp_path / "rwlock", (1e9, 1e9))  # written long before this process began
     assert len(recovery.repair_dvc(tmp_path)) == 1
     assert "data" not in (tmp_path / "rwlock").read_text()
+
+
+def test_a_list_that_somebody_holds_is_asked_for_again(tmp_path):
+    from dvc.lock import make_lock
+
+    busy(tmp_path, os.getpid())
+    held = make_lock(str(tmp_path / "rwlock.lock"), str(tmp_path))
+    with held, pytest.raises(TryAgainError, match="dvc: Unable to acquire lock"):
+        recovery.repair_dvc(tmp_path)
 
 
 @pytest.fixture
