@@ -139,6 +139,8 @@ def _brought_up_to_date(params: Params, *, is_forced: bool, budget: Budget) -> S
         names = ", ".join(left)
         summary.repaired.append(f"Repaired: MLflow runs of a killed flow were ended: {names}.")
     summary.repaired += repair(flow_run.id)
+    for line in summary.repaired:  # now: this run may be killed too
+        print(line, flush=True)
     steps = plan(is_forced=is_forced)
     has_work = any(step.may_run for step in steps)
     known = None if has_work else registry.verified_version_of(version_tags())
