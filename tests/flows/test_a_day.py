@@ -32,7 +32,7 @@ DAY = {
     "ingest": {**SMALL_PARAMS["ingest"], "sources": [{**texts, "path": "notes/*.jsonl"}, pairs]},
     "pretrain": {
         **SMALL_PARAMS["pretrain"],
-        "length": "1200 steps",
+        "length": "800 steps",
         "validation_every_steps": 400,
     },
 }
@@ -200,26 +200,24 @@ def test_a_day_in_fast_motion(day, make_project):
     served.wait_for_end("Cancelled")
     served.wait_for_end("Held")
 
-    # A poisoned file: the data is rejected and the champion stays; then it is taken away.
+    # A poisoned file: the data is rejected, and the champion stays.
     place(project / "data/raw/notes/poisoned.jsonl", POISON)
     served.wait_for_end("Rejected")
-    assert tracked(project)["champion"] == champion
-    (project / "data/raw/notes/poisoned.jsonl").unlink()
-    nothing_new = served.ends()["Nothing new"]
-    served.wait_for_end("Nothing new", nothing_new + 1)
-
-    # A planned start is cancelled before its time: it never begins.
-    served.cancel_what_is_planned()
-    served.wait_for_end("Cancelled", 2)
-
-    # The machine is off while starts are due: one makes up for them.
     served.stop()
+    assert tracked(project)["champion"] == champion
+
+    # The machine is off while starts are due, the file is taken away: one start makes up for them.
+    (project / "data/raw/notes/poisoned.jsonl").unlink()
     arrive(project, "wednesday.jsonl", seed=3)
     time.sleep(2.5 * EVERY_SECONDS)
     served.go_on()
     served.wait_for_end("Held", 2)
-    nothing_new = served.ends()["Nothing new"]
-    served.wait_for_end("Nothing new", nothing_new + 1)
+
+    # A planned start is cancelled before its time: it never begins.
+    cancelled = served.ends()["Cancelled"]
+    served.cancel_what_is_planned()
+    served.wait_for_end("Cancelled", cancelled + 1)
+    served.wait_for_end("Nothing new", served.ends()["Nothing new"] + 1)
     runs = served.runs()
     served.stop()
     found = tracked(project)
@@ -239,7 +237,8 @@ def check_runs(runs: list[dict], found: dict, served: Served) -> None:
         "Crashed": 1,
         "Held": 2,
     }
-    assert ends["Cancelled"] == 2  # one at work, one that was planned
+    # One at work, one that was planned, and maybe one as the machine was switched off.
+    assert ends["Cancelled"] in (2, 3)
     assert ends["Rejected"] >= 1
     assert ends["Skipped"] >= 1
     assert set(ends) <= {*PIPELINE_RUN, "Nothing new", "Skipped"}
@@ -250,7 +249,9 @@ def check_runs(runs: list[dict], found: dict, served: Served) -> None:
     wanted = {
         run["id"]: PIPELINE_RUN[run["state"]["name"]]
         for run in ended
-        if run["state"]["name"] in PIPELINE_RUN and run["start_time"] is not None
+        if run["state"]["name"] in PIPELINE_RUN
+        # One that was cancelled may not have got so far.
+        and (run["state"]["name"] != "Cancelled" or run["id"] in pipelines)
     }
     assert {name: run["status"] for name, run in pipelines.items()} == wanted
 
@@ -259,7 +260,7 @@ def check_runs(runs: list[dict], found: dict, served: Served) -> None:
     assert [run["status"] for run in trained] == ["FINISHED"] * 3
     for run in trained:
         assert run["losses"] == sorted(set(run["losses"]))
-        assert run["losses"][-1] == 1200
+        assert run["losses"][-1] == 800
     assert {run["status"] for run in found["runs"]} <= {"FINISHED", "FAILED", "KILLED"}
     assert "Traceback" not in served.log
     assert "Repaired: MLflow runs of a killed flow were ended" in served.log
