@@ -55,9 +55,10 @@ def test_a_process_with_the_number_of_a_dead_one_owns_nothing(tmp_path):
     assert "data" not in (tmp_path / "rwlock").read_text()
 
 
-def test_a_list_that_somebody_holds_is_asked_for_again(tmp_path):
+def test_a_list_that_somebody_holds_is_asked_for_again(tmp_path, monkeypatch):
     from dvc.lock import make_lock
 
+    monkeypatch.setattr("dvc.lock.DEFAULT_TIMEOUT", 0.1)
     busy(tmp_path, os.getpid())
     held = make_lock(str(tmp_path / "rwlock.lock"), str(tmp_path))
     with held, pytest.raises(TryAgainError, match="dvc: Unable to acquire lock"):
