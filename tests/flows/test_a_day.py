@@ -24,7 +24,7 @@ from test_retrain import free_port
 from wordmill.models.folder import weights_digest
 
 EVERY_SECONDS = 15
-PATIENCE_SECONDS = 600  # of a machine that others use too
+PATIENCE_SECONDS = 1800  # of a machine that others use too
 
 texts, pairs = SMALL_PARAMS["ingest"]["sources"]
 DAY = {
@@ -35,6 +35,8 @@ DAY = {
         "length": "800 steps",
         "validation_every_steps": 400,
     },
+    "finetune": {**SMALL_PARAMS["finetune"], "length": "20 steps"},
+    "baselines": {"lstm": {**SMALL_PARAMS["baselines"]["lstm"], "is_on": False}},
 }
 POISON = "{broken\n"
 
@@ -74,8 +76,8 @@ class Served:
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGINT)
-        assert self._process.wait(120) == 0
-        wait_for(lambda: not processes_of(self.project), seconds=60)
+        assert self._process.wait(240) == 0
+        wait_for(lambda: not processes_of(self.project), seconds=PATIENCE_SECONDS)
 
     def go_on(self) -> None:
         self._begin()
@@ -90,7 +92,7 @@ class Served:
             data=json.dumps(body).encode(),
             headers={"content-type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)
 
     def runs(self) -> list[dict]:
@@ -125,12 +127,12 @@ class Served:
     def kill_flow(self) -> None:
         """The flow that holds the project; others may be about to be skipped."""
         os.kill(int((self.project / ".wordmill/locks/flow").read_text()), signal.SIGKILL)
-        wait_for(lambda: not self.process("stages."), seconds=60)
+        wait_for(lambda: not self.process("stages."), seconds=PATIENCE_SECONDS)
 
     def cancel_what_works(self) -> None:
         at_work = next(run for run in self.runs() if run["state"]["name"] == "Running")
         self.cancel(at_work)
-        wait_for(lambda: not self.process("stages."), seconds=60)
+        wait_for(lambda: not self.process("stages."), seconds=PATIENCE_SECONDS)
 
     def cancel_what_is_planned(self) -> None:
         soon = (datetime.now(UTC) + timedelta(seconds=6)).isoformat()
