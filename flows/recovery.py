@@ -119,7 +119,8 @@ def repair_outputs(folder: Path = _OUTPUTS) -> list[str]:
     holds its own lock, and is left alone.
     """
     told: list[str] = []
-    for left in sorted([*folder.glob(".*.partial"), *folder.glob(".*.replaced")]):
+    found = [*folder.glob(".*.partial"), *folder.glob(".*.replaced")]
+    for left in sorted(path for path in found if path.is_dir()):
         output = folder / left.stem.removeprefix(".")
         try:
             with only_one(output.name, otherwise="at work"):
