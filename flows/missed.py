@@ -37,7 +37,9 @@ def settle(client: SyncPrefectClient, deployment_id: UUID, *, is_idle: bool) -> 
         When the first start was due that was missed, None if none was.
     """
     if is_idle:
-        for run in _runs(client, deployment_id, StateType.RUNNING, StateType.PENDING):
+        for run in _runs(
+            client, deployment_id, StateType.RUNNING, StateType.PENDING, StateType.CANCELLING
+        ):
             if told := end_gone(client, run.id):
                 print(told, flush=True)
     planned: list[datetime] = []
@@ -69,11 +71,15 @@ def made_up_for(flow_run_id: UUID) -> str | None:
             ),
             limit=_PAGE,
         )
-    other = next((run for run in since if covers(run, mine)), None)
-    return (
-        other
-        and f"this start of {due:%Y-%m-%d %H:%M:%S %Z} was missed; {other.name} made up for it"
-    )
+    others = [run for run in since if covers(run, mine)]
+    if not others:
+        return None
+    at_work = min(others, key=_due)  # the others of them are skipped as well
+    return f"this start of {due:%Y-%m-%d %H:%M:%S %Z} was missed; {at_work.name} made up for it"
+
+
+def _due(run: FlowRun) -> datetime:
+    return run.expected_start_time or datetime.max.replace(tzinfo=UTC)
 
 
 def covers(other: FlowRun, mine: FlowRun) -> bool:

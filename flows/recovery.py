@@ -6,6 +6,7 @@ MLflow's runs are ended in flows/tracking.py; half-written outputs go when their
 """
 
 import json
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +24,15 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Crashed
+from prefect.states import Cancelled, Crashed
 
-from flows.workspace import STATE
+from flows.notify import tell
+from flows.workspace import STATE, BusyError, only_one
+from wordmill.errors import TryAgainError
 
 _BEGUN = STATE / "flows"
 _DVC_FOLDER = Path(".dvc/tmp")
+_OUTPUTS = Path("data")
 _GONE = "its process was gone: it, or the machine, was killed"
 
 
@@ -48,7 +52,7 @@ def repair(mine: UUID) -> list[str]:
     Args:
         mine: the flow run that asks, which lives.
     """
-    return repair_dvc() + repair_flow_runs(mine)
+    return repair_dvc() + repair_outputs() + repair_flow_runs(mine)
 
 
 def repair_dvc(folder: Path = _DVC_FOLDER) -> list[str]:
@@ -56,23 +60,35 @@ def repair_dvc(folder: Path = _DVC_FOLDER) -> list[str]:
 
     DVC leaves out processes that are gone by itself. It can't read a list that was cut off, and
     takes a zombie, or another process with the number of a dead one, for the owner.
-    """
-    from dvc.lock import make_lock
 
+    Raises:
+        TryAgainError: somebody else holds the list.
+    """
     path = folder / "rwlock"
     if not path.exists():
         return []
-    with make_lock(str(folder / "rwlock.lock"), tmp_dir=str(folder)):
-        try:
-            busy: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            written_at = path.stat().st_mtime
-            kept = _living(busy, written_at)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            path.unlink()
-            return ["Repaired: DVC's list of busy paths was cut off; it is removed."]
-        if kept == busy:
-            return []
-        path.write_text(json.dumps(kept), encoding="utf-8")
+    from dvc.config import Config
+    from dvc.lock import LockError, make_lock
+
+    is_linked: bool = Config.from_cwd()["core"].get("hardlink_lock", False)
+    guard = make_lock(str(folder / "rwlock.lock"), str(folder), hardlink_lock=is_linked)
+    try:
+        with guard:
+            return _freed(path)
+    except LockError as error:
+        raise TryAgainError(f"dvc: {error}") from None
+
+
+def _freed(path: Path) -> list[str]:
+    try:
+        busy: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        kept = _living(busy, path.stat().st_mtime)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        path.unlink()
+        return ["Repaired: DVC's list of busy paths was cut off; it is removed."]
+    if kept == busy:
+        return []
+    path.write_text(json.dumps(kept), encoding="utf-8")
     return ["Repaired: DVC held paths busy for processes that are gone."]
 
 
@@ -96,6 +112,29 @@ def _lives(pid: int, written_at: float) -> bool:
         return False
 
 
+def repair_outputs(folder: Path = _OUTPUTS) -> list[str]:
+    """Remove half-written outputs, and put back what was moved aside for one that never came.
+
+    Their names are those of `wordmill.files.replaced_folder`. A stage that somebody runs by hand
+    holds its own lock, and is left alone.
+    """
+    told: list[str] = []
+    found = [*folder.glob(".*.partial"), *folder.glob(".*.replaced")]
+    for left in sorted(path for path in found if path.is_dir()):
+        output = folder / left.stem.removeprefix(".")
+        try:
+            with only_one(output.name, otherwise="at work"):
+                if left.suffix == ".replaced" and not output.exists():
+                    left.rename(output)
+                    told.append(f"Repaired: {output} was moved aside; it is back.")
+                else:
+                    shutil.rmtree(left)
+                    told.append(f"Repaired: {left} was half-written; it is removed.")
+        except BusyError:
+            continue
+    return told
+
+
 def repair_flow_runs(mine: UUID) -> list[str]:
     """End the runs in Prefect whose flow is gone, and their tasks' runs."""
     marks = [mark for mark in _BEGUN.glob("*") if mark.name != str(mine)]
@@ -109,14 +148,19 @@ def repair_flow_runs(mine: UUID) -> list[str]:
 
 
 def end_gone(client: SyncPrefectClient, flow_run_id: UUID) -> str | None:
-    """Mark a flow run as crashed unless it has ended; returns a line that says so."""
+    """End a flow run unless it has ended, and tell people; returns a line that says so.
+
+    It has crashed, or, where somebody has asked for that, is cancelled.
+    """
     try:
         run = client.read_flow_run(flow_run_id)
     except ObjectNotFound:  # of another server, or deleted
         return None
     if run.state is None or run.state.is_final():
         return None
-    client.set_flow_run_state(flow_run_id, Crashed(message=_GONE), force=True)
+    is_cancelled = run.state.is_cancelling()
+    ended = (Cancelled if is_cancelled else Crashed)(message=_GONE)
+    client.set_flow_run_state(flow_run_id, ended, force=True)
     for task in client.read_task_runs(
         flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])),
         task_run_filter=TaskRunFilter(
@@ -126,4 +170,6 @@ def end_gone(client: SyncPrefectClient, flow_run_id: UUID) -> str | None:
         ),
     ):
         client.set_task_run_state(task.id, Crashed(message=_GONE), force=True)
-    return f"Repaired: run {run.name} was still running in Prefect; {_GONE}."
+    tell(None, run, ended)
+    was = "being cancelled" if is_cancelled else "running"
+    return f"Repaired: run {run.name} was still {was} in Prefect; {_GONE}."

@@ -13,10 +13,11 @@ from mlflow.exceptions import MlflowException
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from flows import artifacts, dag, last_end
 from flows.budget import Budget
+from flows.cancel import CancelError, cancellable
 from flows.group import lead
 from flows.keeping import keep
 from flows.lineage import dvc_tags, git_tags, version_tags
@@ -110,13 +111,15 @@ def retrain(
             check_remote()
         if reason := made_up_for(flow_run.id):
             return Completed(name="Skipped", message=reason, data=0)
-        with only_flow(), begun(flow_run.id):
+        with only_flow(), begun(flow_run.id), cancellable(flow_run.id):
             budget = Budget(hours)
             summary = _brought_up_to_date(params, is_forced=is_forced, budget=budget)
             keep(summary, is_committed=is_committed, is_pushed=is_pushed, budget=budget)
             last_end.remember(summary, params)
     except BusyError as error:
         return Completed(name="Skipped", message=str(error), data=error.exit_status)
+    except CancelError as error:
+        return Cancelled(message=str(error), data=error.exit_status)
     except WordmillError as error:
         return Failed(message=str(error), data=error.exit_status)
     except MlflowException as error:
@@ -154,8 +157,11 @@ def _brought_up_to_date(params: Params, *, is_forced: bool, budget: Budget) -> S
     registry = Registry(tracking.client, params.registry.name)
     summary = Summary(model=registry.name)
     if left := tracking.close_left_behind():
-        summary.repaired.append(f"Repaired: {left} MLflow run(s) of a killed flow were ended.")
+        names = ", ".join(left)
+        summary.repaired.append(f"Repaired: MLflow runs of a killed flow were ended: {names}.")
     summary.repaired += repair(flow_run.id) + settled(registry)
+    for line in summary.repaired:  # now: this run may be killed too
+        print(line, flush=True)
     steps = plan(is_forced=is_forced)
     has_work = any(step.may_run for step in steps)
     known = None if has_work else registry.verified_version_of(version_tags())

@@ -8,22 +8,21 @@ import hashlib
 import signal
 import socket
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from httpx import HTTPError
 from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
-from prefect.states import Scheduled
 from prefect.types.entrypoint import EntrypointType
 
 from flows.group import lead
 from flows.missed import settle
 from flows.retrain import retrain
-from flows.schedule import Plan, next_start, plan_of
+from flows.schedule import Plan, plan_of
+from flows.starts import Starts
 from flows.workspace import BusyError, only_flow
 
 _POLL_SECONDS = 5
@@ -33,7 +32,8 @@ def main(plan: Plan) -> None:
     """Serve until a signal comes."""
     lead()
     missed = _missed()
-    runner = Runner(pause_on_shutdown=False, query_seconds=_POLL_SECONDS)
+    # Not before its time: until then a start may be cancelled, or turn out to overlap.
+    runner = Runner(pause_on_shutdown=False, query_seconds=_POLL_SECONDS, prefetch_seconds=0)
     deployment = retrain.to_deployment(
         deployment_name(),
         parameters={
@@ -74,24 +74,8 @@ async def _serve(runner: Runner, plan: Plan, deployment_id: UUID, *, is_now: boo
 
 
 async def _plan_ahead(plan: Plan, deployment_id: UUID, *, is_now: bool) -> None:
-    """Plan a start, and the next one when its time has come.
-
-    Prefect's scheduler would plan a hundred, and a machine that was off for a week start seven.
-    """
-    due = datetime.now(UTC) if is_now else next_start(plan, after=datetime.now(UTC))
     async with get_client() as client:
-        while True:
-            planned = Scheduled(scheduled_time=due)
-            try:
-                await client.create_flow_run_from_deployment(deployment_id, state=planned)
-            except HTTPError as error:  # a retraining at work need not end for that
-                print(f"Prefect's server does not answer: {error}", flush=True)
-                await asyncio.sleep(_POLL_SECONDS)
-                continue
-            print(f"next   {due:%Y-%m-%d %H:%M:%S %Z}", flush=True)
-            while (now := datetime.now(UTC)) < due:  # one long sleep would not see the machine's
-                await asyncio.sleep(min(_POLL_SECONDS, (due - now).total_seconds()))
-            due = next_start(plan, after=now)
+        await Starts(client, deployment_id).plan_ahead(plan, is_now=is_now)
 
 
 def deployment_name() -> str:

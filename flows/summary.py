@@ -59,7 +59,7 @@ class Summary:
 
     def text(self) -> str:
         """The summary for a terminal."""
-        parts = [f"\n{self.headline} ({self.seconds:.0f} s)", *self.repaired]
+        parts = [f"\n{self.headline} ({self.seconds:.0f} s)"]
         if self.outcomes:
             parts.append("\n".join(map(self._stage_line, self.outcomes)))
         if kept := [*self.kept, *self.not_kept]:

@@ -53,13 +53,13 @@ class Tracking:
         """End a run that did not come to its end."""
         self.client.set_terminated(run_id, status)
 
-    def close_left_behind(self) -> int:
-        """End runs of this project, stages' too, that a kill left RUNNING; returns how many."""
+    def close_left_behind(self) -> list[str]:
+        """End runs of this project, stages' too, that a kill left RUNNING; returns their names."""
         mine = f"tags.`{_WORKSPACE_TAG}` = '{Path.cwd()}' and attributes.status = 'RUNNING'"
         left = self._search(mine)
         for run in left:
             self.client.set_terminated(run.info.run_id, "KILLED")
-        return len(left)
+        return sorted(str(run.info.run_name) for run in left)
 
     def maker_of(self, output_hash: str) -> str | None:
         """The run that made an output, by DVC's hash of it."""
