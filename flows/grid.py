@@ -1,4 +1,4 @@
-"""What an experiment is made of: combinations of params and seeds, each checked before it runs.
+"""What an experiment is made of: combinations of params, folds and seeds, checked before they run.
 
 Nothing here touches a file or a process. A value is read as YAML 1.2, as DVC reads it, and becomes
 the type that the key has in params.yaml.
@@ -21,7 +21,8 @@ from wordmill.errors import ParamsError
 from wordmill.params.everything import Params
 from wordmill.params.section import parse_params
 
-_SEED = "seed"
+SEED, FOLD = "seed", "ingest.fold"
+_TEST_FRACTION = "ingest.test_fraction"
 _OPENING, _CLOSING, _QUOTES = "[{", "]}", "\"'"
 _MOST = 1000
 
@@ -50,19 +51,24 @@ class Combination:
 
 
 def combinations(
-    asked: list[str], *, num_seeds: int | None, values: dict[str, Any]
+    asked: list[str],
+    *,
+    num_seeds: int | None,
+    values: dict[str, Any],
+    num_folds: int | None = None,
 ) -> list[Combination]:
     """The product of all axes, checked.
 
     Args:
         asked: such as `pretrain.lr=1e-3,3e-4`.
         num_seeds: how many seeds from that of `values` on; None leaves the seed alone.
+        num_folds: of cross-validation; None leaves the test set alone.
         values: params.yaml.
 
     Raises:
         ParamsError: with a line for each problem.
     """
-    axes = _axes(asked, num_seeds=num_seeds, values=values)
+    axes = _axes(asked, num_seeds=num_seeds, num_folds=num_folds, values=values)
     grid = [
         {axis.key: value for axis, value in zip(axes, chosen, strict=True)}
         for chosen in product(*(axis.values for axis in axes))
@@ -162,7 +168,34 @@ def at(values: Any, dotted: str) -> Any:
     return values
 
 
-def _axes(asked: list[str], *, num_seeds: int | None, values: dict[str, Any]) -> list[Axis]:
+def _axes(
+    asked: list[str], *, num_seeds: int | None, num_folds: int | None, values: dict[str, Any]
+) -> list[Axis]:
+    axes, problems = axes_of(asked, values)
+    keys = {axis.key for axis in axes}
+    if num_seeds is not None and num_seeds < 1:
+        problems.append(f"--seeds {num_seeds}: must be 1 or more")
+    if num_seeds is not None and SEED in keys:
+        problems.append("--seeds and -S seed: give one of them")
+    if num_folds is not None and num_folds < 2:
+        problems.append(f"--folds {num_folds}: must be 2 or more")
+    if num_folds is not None and FOLD in keys:
+        problems.append(f"--folds and -S {FOLD}: give one of them")
+    if num_folds is not None and _TEST_FRACTION in keys:
+        problems.append(f"--folds and -S {_TEST_FRACTION}: a fold's test set is 1/{num_folds}")
+    if problems:
+        raise ParamsError("\n".join(problems))
+    if num_folds is not None:
+        folds = [f"{i} of {num_folds}" for i in range(1, num_folds + 1)]
+        axes.append(Axis(key=FOLD, values=folds))
+    if num_seeds is not None:
+        first = values[SEED]
+        axes.append(Axis(key=SEED, values=[first + i for i in range(num_seeds)]))
+    return axes
+
+
+def axes_of(asked: list[str], values: dict[str, Any]) -> tuple[list[Axis], list[str]]:
+    """The axes as they are typed, and a line for each that is wrong."""
     problems: list[str] = []
     axes: list[Axis] = []
     for text in asked:
@@ -172,16 +205,7 @@ def _axes(asked: list[str], *, num_seeds: int | None, values: dict[str, Any]) ->
             problems.append(str(error))
     keys = [axis.key for axis in axes]
     problems += [f"-S {key}: given twice" for key in dict.fromkeys(keys) if keys.count(key) > 1]
-    if num_seeds is not None and num_seeds < 1:
-        problems.append(f"--seeds {num_seeds}: must be 1 or more")
-    if num_seeds is not None and _SEED in keys:
-        problems.append("--seeds and -S seed: give one of them")
-    if problems:
-        raise ParamsError("\n".join(problems))
-    if num_seeds is not None:
-        first = values[_SEED]
-        axes.append(Axis(key=_SEED, values=[first + i for i in range(num_seeds)]))
-    return axes
+    return axes, problems
 
 
 def _axis(text: str, values: dict[str, Any]) -> Axis:
