@@ -5,6 +5,7 @@ holds a lock by that name; whoever waited finds the result in DVC's cache. Check
 name too: after a kill whoever comes first goes on from them.
 """
 
+import csv
 import fcntl
 import json
 import logging
@@ -29,7 +30,7 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 from flows import dag
-from flows.experiment_record import Remembered, recall, remember
+from flows.experiment_record import Point, Remembered, recall, remember
 from flows.grid import stage_key
 from flows.group import lead
 from flows.lineage import dvc_tags
@@ -111,8 +112,10 @@ def _stages(one: Remembered, file: Path) -> dict[str, str]:
         # A stage that was made by an earlier start of this experiment stays «ran».
         if not (verdict == "reused" and name in one.stages):
             one.stages[name] = verdict
+        made[name] = one.outputs[name] = dag.output_hash(name) or ""
+        if curve := _validations(name):
+            one.curves[name] = curve
         remember(file, one)
-        made[name] = dag.output_hash(name) or ""
         if run_id:
             runs[name] = run_id
     return runs
@@ -204,6 +207,7 @@ def _finish(client: MlflowClient, one: Remembered, runs: dict[str, str]) -> None
     client.log_batch(one.run_id, metrics=values)
     Tracking().tag(one.run_id, dvc_tags() | _makers(runs))
     one.evaluation, one.scores = dag.output_hash("evaluate"), primary_scores(record)
+    one.figures, one.sets = _figures(record), {k: str(v) for k, v in record["identity"].items()}
     client.set_terminated(one.run_id, "FINISHED")
 
 
@@ -222,13 +226,44 @@ def _makers(runs: dict[str, str]) -> dict[str, str]:
 def primary_scores(record: Any) -> dict[str, dict[str, Any]]:
     """The score that stands for each kind, of this run's model."""
     found: dict[str, dict[str, Any]] = {}
+    for kind, system, scored in _own(record):
+        metric = record["primary"][kind]
+        if metric in scored:
+            found[kind] = {"metric": metric, "system": system, **scored[metric]}
+    return found
+
+
+def _figures(record: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    """All that is scored of this run's model."""
+    return {
+        kind: {m: {"value": s["value"], "signature": s["signature"]} for m, s in scored.items()}
+        for kind, _, scored in _own(record)
+    }
+
+
+def _own(record: Any) -> Iterator[tuple[str, str, dict[str, dict[str, Any]]]]:
+    """Each kind with the system that it is told of, and that system's scores."""
     for kind, systems in {"documents": record["documents"], **record["pairs"]}.items():
-        metric, system = record["primary"][kind], OURS
+        system = OURS
         if kind == "documents" and _DOCUMENTS_SYSTEM in systems:
             system = _DOCUMENTS_SYSTEM
-        if metric in systems.get(system, {}):
-            found[kind] = {"metric": metric, "system": system, **systems[system][metric]}
-    return found
+        yield kind, system, systems.get(system, {})
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _validations(stage: str) -> list[Point]:
+    """The validation curve of a stage that trains, as it left it."""
+    file = Path("data") / stage / "validation.csv"
+    if not file.exists():
+        return []
+    with file.open(encoding="utf-8", newline="") as lines:
+        return [
+            (int(row["step"]), float(row["loss"]), _number(row["bits_per_byte"]))
+            for row in csv.DictReader(lines)
+        ]
 
 
 def _named(metrics: dict[str, Any]) -> Iterator[tuple[str, float]]:

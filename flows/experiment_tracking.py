@@ -5,12 +5,14 @@ from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
-from flows.experiment_record import Remembered
+from flows.experiment_record import Point, Remembered
 from flows.tracking import Tracking
 from flows.workspace import only_flow
 from wordmill.errors import TryAgainError
 from wordmill.files import replaced_file
 
+# As a stage that trains logs them, see wordmill/training/monitor.py.
+_LOSS, _BITS = "validation_loss", "validation_bits_per_byte"
 _GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -49,9 +51,38 @@ class GridRuns:
             self._tracking.client.update_run(found, status="SCHEDULED")
         return found
 
+    def curves_of(self, run_id: str) -> dict[str, list[Point]]:
+        """The validations so far of the stages that run for an experiment; none if MLflow is away.
+
+        Args:
+            run_id: of the experiment.
+        """
+        try:
+            return {
+                run.data.tags["wordmill.stage"]: self._validations(run.info.run_id)
+                for run in self._tracking.children_of(run_id)
+                if _LOSS in run.data.metrics
+            }
+        except MlflowException:
+            return {}
+
+    def tag(self, run_id: str | None, tags: dict[str, str]) -> None:
+        """Say something of an experiment's run, or of the parent's: None."""
+        self._tracking.tag(run_id or self._parent, tags)
+
+    def pruned(self, run_id: str, why: str) -> None:
+        """End the run of an experiment that was not worth going on, and say why."""
+        self._tracking.tag(run_id, {"wordmill.pruned": why})
+        self._tracking.client.set_terminated(run_id, "KILLED")
+
     def end(self, status: str) -> None:
         """End the grid's run."""
         self._tracking.client.set_terminated(self._parent, status)
+
+    def _validations(self, run_id: str) -> list[Point]:
+        history = self._tracking.client.get_metric_history
+        bits = {m.step: m.value for m in history(run_id, _BITS)}
+        return sorted((m.step, m.value, bits.get(m.step)) for m in history(run_id, _LOSS))
 
     def _created(self, name: str, tags: dict[str, str]) -> str:
         experiment = self._tracking.experiment_id

@@ -36,7 +36,9 @@ def test_a_fold_is_a_cell_as_a_seed_is():
 
 def test_folds_that_contradict_something_are_refused():
     assert refusal(folds=1) == ["--folds 1: must be 2 or more"]
-    assert refusal("ingest.fold=1 of 2", folds=2) == ["--folds and -S ingest.fold: give one of them"]
+    assert refusal("ingest.fold=1 of 2", folds=2) == [
+        "--folds and -S ingest.fold: give one of them"
+    ]
     assert refusal("ingest.test_fraction=0.1,0.2", folds=4) == [
         "--folds and -S ingest.test_fraction: a fold's test set is 1/4"
     ]

@@ -27,8 +27,8 @@ _NUM_STYLES = 8
 _MAX_DOTS = 60
 _OVER = {
     "seeds": "Runs that differ by nothing but their seed: what training again would change.",
-    "folds": "Runs that differ by nothing but the part of the data that is held out and scored. They"
-    " share most of their training text, so the deviation is no interval of the mean.",
+    "folds": "Runs that differ by nothing but the part of the data that is held out and scored."
+    " They share most of their training text, so the deviation is no interval of the mean.",
 }
 
 

@@ -111,14 +111,14 @@ def split_of(
         text: what decides; records that must stay together pass the same text.
         validation_fraction: share of all texts, 0 to 1.
         test_fraction: share of all texts, 0 to 1; of no account where there is a fold.
-        fold: index, from 1 on, and number of the equal shares that all texts are dealt to: the one
-            with the index is the test set, and what follows on it the validation set.
+        fold: which, from 1 on, and of how many equal shares: it is the test set, and the texts
+            whose hashes follow on its own the validation set.
     """
     place = int(content_id("split", text)[:13], 16)  # 52 bits: exact in a float
     if fold is not None:
-        index, of = fold
+        number, of = fold
         # In whole numbers: no text is in two test sets, or in none, by rounding.
-        place = (place * of - (index - 1) * _PLACES) % (of * _PLACES)
+        place = (place * of - (number - 1) * _PLACES) % (of * _PLACES)
         is_test, share = place < _PLACES, place / of / _PLACES
         is_held_out = share < 1 / of + validation_fraction
     else:

@@ -55,12 +55,12 @@ def _without_password(url: str) -> str:
 class Fold(NamedTuple):
     """A part of cross-validation: which of how many equal shares is the test set."""
 
-    index: int
+    number: int
     """From 1 on."""
     of: int
 
     def __str__(self) -> str:
-        return f"{self.index} of {self.of}"
+        return f"{self.number} of {self.of}"
 
 
 def _fold(value: object) -> Fold:
@@ -68,7 +68,7 @@ def _fold(value: object) -> Fold:
         return value
     match = re.fullmatch(r"(\d{1,4}) of (\d{1,4})", value) if isinstance(value, str) else None
     found = Fold(int(match[1]), int(match[2])) if match else None
-    if found is None or found.of < 2 or not 1 <= found.index <= found.of:
+    if found is None or found.of < 2 or not 1 <= found.number <= found.of:
         raise ValueError(f"got {value!r}; allowed: null, or a fold of two or more, as in '1 of 5'")
     return found
 
