@@ -67,7 +67,7 @@ def search_axes(asked: list[str], values: dict[str, Any]) -> list[SearchAxis]:
         except ParamsError as error:
             problems.append(str(error))
     problems += _alone(axes, values)
-    if not any(isinstance(axis, Range) or len(axis.values) > 1 for axis in axes):
+    if not problems and not any(isinstance(axis, Range) or len(axis.values) > 1 for axis in axes):
         problems.append("--search: there is nothing to choose from; give a range or a list by -S")
     if any(axis.key == SEED for axis in axes):
         problems.append("-S seed: the best of several seeds is luck; search with one")

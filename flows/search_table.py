@@ -25,13 +25,13 @@ def search_table(
         trials: all of them.
         values: params.yaml.
     """
-    rows = [["trial", "experiment", *(axis.key for axis in axes), goal.name, ""]]
+    rows = [["trial", "experiment", *(axis.key for axis in axes), goal.name, "state"]]
     for one in trials:
         changes = combination(one.drawn, axes, values).changes
         figure = "–" if one.value is None else goal.words(one.value)
         cells = [words(changes[axis.key]) for axis in axes]
         why = one.why if len(one.why) <= _MAX_WHY else f"{one.why[: _MAX_WHY - 1]}…"
-        state = "" if one.outcome == "done" else f"{one.outcome}: {why}".removesuffix(": ")
+        state = f"{one.outcome}: {why}" if why else one.outcome
         rows.append([str(one.number + 1), one.experiment or "–", *cells, figure, state])
     return "\n".join(("", table(rows), "", *_next(name, goal, axes, trials, values), ""))
 
