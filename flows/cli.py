@@ -16,6 +16,7 @@ from flows.asking_options import (
     check_generate,
     decoding_changes,
 )
+from flows.experiment_options import NUM_TRIALS, add_experiment_options, check_experiment
 from flows.group import GRACE_SECONDS, exit_on_sigterm, group
 from wordmill.errors import ParamsError, WordmillError
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from wordmill.params.everything import Params
 
     Commands = argparse._SubParsersAction["_Parser"]
-
-
-_NUM_TRIALS = 20
 
 
 def main() -> None:
@@ -132,25 +130,7 @@ def _add_judging(commands: "Commands") -> None:
 
 def _add_comparing(commands: "Commands") -> None:
     experiment = commands.add_parser("experiment", help="run a grid of params, or search in them")
-    experiment.add_argument(
-        "-S",
-        dest="asked",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE,...",
-        help="an axis; for a search also KEY=LOW..HIGH or KEY=LOW..HIGH:log",
-    )
-    experiment.add_argument("--seeds", type=int, help="how many, from that of params.yaml on")
-    experiment.add_argument("--folds", type=int, help="of cross-validation, each an experiment")
-    experiment.add_argument("--jobs", type=int, default=1, help="experiments at once (1)")
-    experiment.add_argument("--name", help="of the grid or search")
-    experiment.add_argument("--dry-run", action="store_true", help="only say what would run")
-    experiment.add_argument("--search", choices=("random", "bayes"), help="instead of a grid")
-    experiment.add_argument("--trials", type=int, help="of a search, in all (20)")
-    experiment.add_argument("--goal", help="of a search, such as summarize/rougeL or finetune/loss")
-    experiment.add_argument(
-        "--no-pruning", action="store_true", help="let each trial of a search come to its end"
-    )
+    add_experiment_options(experiment)
     experiment.set_defaults(command=_experiment)
 
     compare = commands.add_parser("compare", help="compare results, wherever they are kept")
@@ -268,14 +248,14 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _experiment(arguments: argparse.Namespace) -> int:
-    _check_experiment(arguments)
+    check_experiment(arguments)
     if arguments.search is not None:
         from flows.search import search
 
         return search(
             arguments.asked,
             how=arguments.search,
-            num_trials=_NUM_TRIALS if arguments.trials is None else arguments.trials,
+            num_trials=NUM_TRIALS if arguments.trials is None else arguments.trials,
             goal=arguments.goal,
             is_pruned=not arguments.no_pruning,
             jobs=arguments.jobs,
@@ -292,20 +272,6 @@ def _experiment(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         is_dry=arguments.dry_run,
     )
-
-
-def _check_experiment(arguments: argparse.Namespace) -> None:
-    given = {"--trials": arguments.trials, "--goal": arguments.goal}
-    given |= {"--no-pruning": arguments.no_pruning or None}
-    if arguments.search is None and (odd := [o for o, value in given.items() if value is not None]):
-        raise ParamsError(f"{odd[0]} is for a search; add --search random or --search bayes")
-    repeated = {"--seeds": arguments.seeds, "--folds": arguments.folds}
-    if arguments.search is not None and (
-        odd := [o for o, value in repeated.items() if value is not None]
-    ):
-        raise ParamsError(
-            f"{odd[0]} and --search: give one of them; run the best of a search again with {odd[0]}"
-        )
 
 
 def _compare(arguments: argparse.Namespace) -> int:

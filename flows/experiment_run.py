@@ -5,7 +5,6 @@ holds a lock by that name; whoever waited finds the result in DVC's cache. Check
 name too: after a kill whoever comes first goes on from them.
 """
 
-import csv
 import fcntl
 import json
 import logging
@@ -30,7 +29,8 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 from flows import dag
-from flows.experiment_record import Point, Remembered, recall, remember
+from flows.experiment_record import Remembered, recall, remember
+from flows.experiment_result import figures, primary_scores, validations
 from flows.grid import stage_key
 from flows.group import lead
 from flows.lineage import dvc_tags
@@ -38,13 +38,11 @@ from flows.tracking import Tracking
 from flows.workspace import PARAMS, STATE
 from wordmill.errors import DataError, TryAgainError, WordmillError
 from wordmill.params.section import read_params
-from wordmill.report.measures import OURS
 
 _REPORT_VARIABLE = "WORDMILL_STAGE_REPORT"  # see stages/stage.py
 _PARENT_VARIABLE = "WORDMILL_PARENT_RUN"
 _EVALUATION = Path("data/evaluate")
 _SCRATCH = STATE / "scratch"  # where a stage keeps its checkpoints, see stages/stage.py
-_DOCUMENTS_SYSTEM = "pretrained"  # documents are told of it, tasks of the finetuned model
 _MOST_IN_A_BATCH = 100  # params that MLflow takes at once
 
 
@@ -113,7 +111,7 @@ def _stages(one: Remembered, file: Path) -> dict[str, str]:
         if not (verdict == "reused" and name in one.stages):
             one.stages[name] = verdict
         made[name] = one.outputs[name] = dag.output_hash(name) or ""
-        if curve := _validations(name):
+        if curve := validations(name):
             one.curves[name] = curve
         remember(file, one)
         if run_id:
@@ -207,7 +205,7 @@ def _finish(client: MlflowClient, one: Remembered, runs: dict[str, str]) -> None
     client.log_batch(one.run_id, metrics=values)
     Tracking().tag(one.run_id, dvc_tags() | _makers(runs))
     one.evaluation, one.scores = dag.output_hash("evaluate"), primary_scores(record)
-    one.figures, one.sets = _figures(record), {k: str(v) for k, v in record["identity"].items()}
+    one.figures, one.sets = figures(record), {k: str(v) for k, v in record["identity"].items()}
     client.set_terminated(one.run_id, "FINISHED")
 
 
@@ -221,49 +219,6 @@ def _makers(runs: dict[str, str]) -> dict[str, str]:
         elif maker := tracking.maker_of(made):
             tags[f"reused.{name}"] = maker
     return tags
-
-
-def primary_scores(record: Any) -> dict[str, dict[str, Any]]:
-    """The score that stands for each kind, of this run's model."""
-    found: dict[str, dict[str, Any]] = {}
-    for kind, system, scored in _own(record):
-        metric = record["primary"][kind]
-        if metric in scored:
-            found[kind] = {"metric": metric, "system": system, **scored[metric]}
-    return found
-
-
-def _figures(record: Any) -> dict[str, dict[str, dict[str, Any]]]:
-    """All that is scored of this run's model."""
-    return {
-        kind: {m: {"value": s["value"], "signature": s["signature"]} for m, s in scored.items()}
-        for kind, _, scored in _own(record)
-    }
-
-
-def _own(record: Any) -> Iterator[tuple[str, str, dict[str, dict[str, Any]]]]:
-    """Each kind with the system that it is told of, and that system's scores."""
-    for kind, systems in {"documents": record["documents"], **record["pairs"]}.items():
-        system = OURS
-        if kind == "documents" and _DOCUMENTS_SYSTEM in systems:
-            system = _DOCUMENTS_SYSTEM
-        yield kind, system, systems.get(system, {})
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None
-
-
-def _validations(stage: str) -> list[Point]:
-    """The validation curve of a stage that trains, as it left it."""
-    file = Path("data") / stage / "validation.csv"
-    if not file.exists():
-        return []
-    with file.open(encoding="utf-8", newline="") as lines:
-        return [
-            (int(row["step"]), float(row["loss"]), _number(row["bits_per_byte"]))
-            for row in csv.DictReader(lines)
-        ]
 
 
 def _named(metrics: dict[str, Any]) -> Iterator[tuple[str, float]]:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from statistics import mean, stdev
 
 from flows.experiment_record import Remembered
-from flows.grid import FOLD, SEED, words
+from flows.grid import FOLD, SEED
+from flows.grid_axes import words
 from wordmill.report.measures import measure
 from wordmill.report.run_story import duration
 

@@ -259,8 +259,8 @@ class _Trials:
             if one.status == "done":
                 self._tell_figure(one, trial)
             elif one.status == "pruned":
-                self._study.pruned(trial.number, one.message)
                 self._runs.pruned(one.run_id or "", one.message)
+                self._study.pruned(trial.number, one.message)
             elif one.exit_status != TryAgainError.exit_status:  # else the next start tries again
                 self._failures.append(one)
                 self._study.failed(trial.number, one.message)

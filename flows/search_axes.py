@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.grid import SEED, Axis, Combination, axes_of, changed, words
+from flows.grid import SEED, Combination, changed
+from flows.grid_axes import Axis, axes_of, words
 from wordmill.errors import ParamsError
 from wordmill.params.everything import Params
 from wordmill.params.section import parse_params

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from flows.experiment_table import table
-from flows.grid import label_of, words
+from flows.grid import label_of
+from flows.grid_axes import words
 from flows.search_axes import SearchAxis, combination, told
 from flows.search_goal import Goal
 

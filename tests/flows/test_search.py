@@ -40,29 +40,34 @@ def seed_with_the_worse_last() -> int:
     raise AssertionError("no such seed")
 
 
-@pytest.fixture(scope="module")
-def project(make_project):
-    """Documents alone, which train longer and are evaluated quickly."""
-    project = make_project("search")
+def documents_alone(project, **changes):
+    """A project that is evaluated quickly, with other params."""
     lstm = {**SMALL_PARAMS["baselines"]["lstm"], "is_on": False}
     memorization = {**SMALL_PARAMS["evaluate"]["probes"]["memorization"], "num_documents": 0}
     probes = {"is_bias_probed": False, "memorization": memorization}
     source = SMALL_PARAMS["ingest"]["sources"][0]
-    longer = {"length": "800 steps", "validation_every_steps": 20}
     write_params(
         project,
         {
             **SMALL_PARAMS,
-            "seed": seed_with_the_worse_last(),
             "ingest": {**SMALL_PARAMS["ingest"], "sources": [source]},
-            "pretrain": {**SMALL_PARAMS["pretrain"], **longer},
             "baselines": {"lstm": lstm},
             "evaluate": {**SMALL_PARAMS["evaluate"], "probes": probes},
+            **changes,
         },
     )
     identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
     assert run_in(project, "git", *identity, "commit", "-qam", "documents").returncode == 0
     return project
+
+
+@pytest.fixture(scope="module")
+def project(make_project):
+    """A project that trains long enough for a curve to be looked at."""
+    longer = {"length": "800 steps", "validation_every_steps": 20}
+    pretrain = {**SMALL_PARAMS["pretrain"], **longer}
+    project = make_project("search")
+    return documents_alone(project, seed=seed_with_the_worse_last(), pretrain=pretrain)
 
 
 def logs(project, name):
@@ -142,10 +147,20 @@ def test_a_search_leaves_experiments_runs_and_nothing_else(project, hunted):
 
 
 @pytest.mark.soak
-def test_folds_are_experiments_with_a_mean(project, hunted):
-    params = read_params(project / "params.yaml")
-    write_params(project, {**params, "pretrain": {**params["pretrain"], "length": "60 steps"}})
-    grid = ("python", "-m", "flows.cli", "experiment", "--name", "cv", "--folds", "3")
+def test_folds_are_experiments_with_a_mean(make_project):
+    project = documents_alone(make_project("folds"))
+    grid = (
+        "python",
+        "-m",
+        "flows.cli",
+        "experiment",
+        "--name",
+        "cv",
+        "--folds",
+        "3",
+        "--jobs",
+        "2",
+    )
     done = run_in(project, *grid)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "over folds: mean ± standard deviation" in done.stdout

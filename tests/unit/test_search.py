@@ -12,7 +12,7 @@ from conftest import SMALL_PARAMS
 from flows import search as searching
 from flows.experiment_record import Remembered, recall, remember
 from flows.experiment_space import Snapshot
-from flows.grid import Axis
+from flows.grid_axes import Axis
 from flows.search_axes import Range, combination, refuse_ranges, search_axes
 from flows.search_goal import Goal, goal_of
 from flows.search_pruning import LEAST_CURVES, comparable_by, why_hopeless
