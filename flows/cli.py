@@ -17,6 +17,7 @@ from flows.asking_options import (
     decoding_changes,
     out_file,
 )
+from flows.experiment_options import NUM_TRIALS, add_experiment_options, check_experiment
 from flows.group import GRACE_SECONDS, exit_on_sigterm, group
 from wordmill.errors import ParamsError, WordmillError
 
@@ -158,14 +159,8 @@ def _add_judging(commands: "Commands") -> None:
 
 
 def _add_comparing(commands: "Commands") -> None:
-    experiment = commands.add_parser("experiment", help="run a grid of params and seeds")
-    experiment.add_argument(
-        "-S", dest="asked", action="append", default=[], metavar="KEY=VALUE,...", help="an axis"
-    )
-    experiment.add_argument("--seeds", type=int, help="how many, from that of params.yaml on")
-    experiment.add_argument("--jobs", type=int, default=1, help="experiments at once (1)")
-    experiment.add_argument("--name", help="of the grid")
-    experiment.add_argument("--dry-run", action="store_true", help="only say what would run")
+    experiment = commands.add_parser("experiment", help="run a grid of params, or search in them")
+    add_experiment_options(experiment)
     experiment.set_defaults(command=_experiment)
 
     compare = commands.add_parser("compare", help="compare results, wherever they are kept")
@@ -318,11 +313,26 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _experiment(arguments: argparse.Namespace) -> int:
+    check_experiment(arguments)
+    if arguments.search is not None:
+        from flows.search import search
+
+        return search(
+            arguments.asked,
+            how=arguments.search,
+            num_trials=NUM_TRIALS if arguments.trials is None else arguments.trials,
+            goal=arguments.goal,
+            is_pruned=not arguments.no_pruning,
+            jobs=arguments.jobs,
+            name=arguments.name,
+            is_dry=arguments.dry_run,
+        )
     from flows.experiment import experiment
 
     return experiment(
         arguments.asked,
         num_seeds=arguments.seeds,
+        num_folds=arguments.folds,
         jobs=arguments.jobs,
         name=arguments.name,
         is_dry=arguments.dry_run,

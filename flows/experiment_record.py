@@ -7,7 +7,10 @@ from typing import Any, Literal
 
 from wordmill.files import replaced_file, write_json
 
-Status = Literal["begun", "done", "failed"]
+Point = tuple[int, float, float | None]
+"""Step, validation loss, bits per byte where they mean something."""
+
+Status = Literal["begun", "done", "failed", "pruned"]
 
 
 @dataclass(kw_only=True)
@@ -31,8 +34,18 @@ class Remembered:
     """DVC's hash of data/evaluate."""
     scores: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     """`documents` or a task -> its primary `metric` of this run's model, `value`, `low`, `high`."""
+    outputs: dict[str, str] = field(default_factory=dict[str, str])
+    """Stage -> DVC's hash of what it made."""
+    curves: dict[str, list[Point]] = field(default_factory=dict[str, list[Point]])
+    """Stage -> its validations, of stages that train."""
+    figures: dict[str, dict[str, dict[str, Any]]] = field(
+        default_factory=dict[str, dict[str, dict[str, Any]]]
+    )
+    """`documents` or a task -> metric of this run's model -> `value` and `signature`."""
+    sets: dict[str, str] = field(default_factory=dict[str, str])
+    """`documents` or a task -> what its held-out examples are known by."""
     message: str = ""
-    """Why it failed."""
+    """Why it failed, or was ended."""
     exit_status: int = 0
 
 
@@ -46,7 +59,10 @@ def recall(file: Path) -> Remembered | None:
     """What was written, None if nothing was."""
     if not file.exists():
         return None
-    return Remembered(**json.loads(file.read_text(encoding="utf-8")))
+    found = Remembered(**json.loads(file.read_text(encoding="utf-8")))
+    # JSON knows no tuples.
+    found.curves = {stage: [(p[0], p[1], p[2]) for p in c] for stage, c in found.curves.items()}
+    return found
 
 
 def recall_all(folder: Path) -> list[Remembered]:

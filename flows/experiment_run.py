@@ -30,6 +30,7 @@ from mlflow.exceptions import MlflowException
 
 from flows import dag
 from flows.experiment_record import Remembered, recall, remember
+from flows.experiment_result import figures, primary_scores, validations
 from flows.grid import stage_key
 from flows.group import lead
 from flows.lineage import dvc_tags
@@ -37,13 +38,11 @@ from flows.tracking import Tracking
 from flows.workspace import PARAMS, STATE
 from wordmill.errors import DataError, TryAgainError, WordmillError
 from wordmill.params.section import read_params
-from wordmill.report.measures import OURS
 
 _REPORT_VARIABLE = "WORDMILL_STAGE_REPORT"  # see stages/stage.py
 _PARENT_VARIABLE = "WORDMILL_PARENT_RUN"
 _EVALUATION = Path("data/evaluate")
 _SCRATCH = STATE / "scratch"  # where a stage keeps its checkpoints, see stages/stage.py
-_DOCUMENTS_SYSTEM = "pretrained"  # documents are told of it, tasks of the finetuned model
 _MOST_IN_A_BATCH = 100  # params that MLflow takes at once
 
 
@@ -111,8 +110,10 @@ def _stages(one: Remembered, file: Path) -> dict[str, str]:
         # A stage that was made by an earlier start of this experiment stays «ran».
         if not (verdict == "reused" and name in one.stages):
             one.stages[name] = verdict
+        made[name] = one.outputs[name] = dag.output_hash(name) or ""
+        if curve := validations(name):
+            one.curves[name] = curve
         remember(file, one)
-        made[name] = dag.output_hash(name) or ""
         if run_id:
             runs[name] = run_id
     return runs
@@ -204,6 +205,7 @@ def _finish(client: MlflowClient, one: Remembered, runs: dict[str, str]) -> None
     client.log_batch(one.run_id, metrics=values)
     Tracking().tag(one.run_id, dvc_tags() | _makers(runs))
     one.evaluation, one.scores = dag.output_hash("evaluate"), primary_scores(record)
+    one.figures, one.sets = figures(record), {k: str(v) for k, v in record["identity"].items()}
     client.set_terminated(one.run_id, "FINISHED")
 
 
@@ -217,18 +219,6 @@ def _makers(runs: dict[str, str]) -> dict[str, str]:
         elif maker := tracking.maker_of(made):
             tags[f"reused.{name}"] = maker
     return tags
-
-
-def primary_scores(record: Any) -> dict[str, dict[str, Any]]:
-    """The score that stands for each kind, of this run's model."""
-    found: dict[str, dict[str, Any]] = {}
-    for kind, systems in {"documents": record["documents"], **record["pairs"]}.items():
-        metric, system = record["primary"][kind], OURS
-        if kind == "documents" and _DOCUMENTS_SYSTEM in systems:
-            system = _DOCUMENTS_SYSTEM
-        if metric in systems.get(system, {}):
-            found[kind] = {"metric": metric, "system": system, **systems[system][metric]}
-    return found
 
 
 def _named(metrics: dict[str, Any]) -> Iterator[tuple[str, float]]:

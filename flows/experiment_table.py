@@ -1,9 +1,11 @@
 """What a grid says: before it runs, and when it has ended."""
 
 from collections.abc import Sequence
+from statistics import mean, stdev
 
 from flows.experiment_record import Remembered
-from flows.grid import words
+from flows.grid import FOLD, SEED
+from flows.grid_axes import words
 from wordmill.report.measures import measure
 from wordmill.report.run_story import duration
 
@@ -20,7 +22,7 @@ def done_table(grid: str, results: list[Remembered]) -> str:
         values = [words(one.changes[key]) for key in keys]
         scores = [_score(one, kind) for kind, _ in columns]
         rows.append([one.name, *values, *scores, _time(one)])
-    return "\n".join(("", table(rows), "", _next(grid, results), ""))
+    return "\n".join(("", table(rows), "", *_spreads(results), _next(grid, results), ""))
 
 
 def dry_table(grid: str, results: list[Remembered], keys: list[dict[str, str]]) -> str:
@@ -71,6 +73,41 @@ def _score(one: Remembered, kind: str) -> str:
     return f"{how.words(found['value'])} [{how.words(found['low'])}, {how.words(found['high'])}]"
 
 
+def _spreads(results: list[Remembered]) -> list[str]:
+    """Mean and standard deviation over folds, or over seeds where there are none."""
+    done = [one for one in results if one.status == "done"]
+    for key, name in ((FOLD, "folds"), (SEED, "seeds")):
+        if len({one.changes.get(key) for one in done}) > 1:
+            return [*_spread_table(done, key, name), ""]
+    return []
+
+
+def _spread_table(done: list[Remembered], key: str, name: str) -> list[str]:
+    keys = [k for k in dict.fromkeys(k for one in done for k in one.changes) if k != key]
+    groups: dict[tuple[str, ...], list[Remembered]] = {}
+    for one in done:
+        groups.setdefault(tuple(words(one.changes[k]) for k in keys), []).append(one)
+    columns = list(
+        dict.fromkeys((kind, s["metric"]) for one in done for kind, s in one.scores.items())
+    )
+    heads = [f"{kind} {measure(metric).title}" for kind, metric in columns]
+    rows = [[*keys, name, *heads]]
+    for values, members in groups.items():
+        cells = [_mean(members, kind) for kind, _ in columns]
+        rows.append([*values, str(len(members)), *cells])
+    return [f"over {name}: mean ± standard deviation", "", table(rows)]
+
+
+def _mean(members: list[Remembered], kind: str) -> str:
+    scores = [one.scores[kind] for one in members if kind in one.scores]
+    if len({(score["metric"], score["signature"]) for score in scores}) != 1:
+        return "–"  # none, or scores that mean different things
+    values, how = [score["value"] for score in scores], measure(scores[0]["metric"])
+    if len(values) == 1:
+        return how.words(values[0])
+    return f"{how.words(mean(values))} ± {how.words(stdev(values))}"
+
+
 def _time(one: Remembered) -> str:
     return duration(one.seconds) if one.status == "done" else one.status
 
@@ -93,7 +130,7 @@ def _next(grid: str, results: list[Remembered]) -> str:
     return "\n".join(
         (
             "Next:",
-            f"  wordmill compare {grid:24} all of them, seeds as error bars",
+            f"  wordmill compare {grid:24} all of them, seeds and folds as error bars",
             f"  dvc exp apply {results[0].name:27} bring one into params.yaml and data/",
             "  make ui                                   the runs, under one parent",
         )

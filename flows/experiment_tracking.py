@@ -1,16 +1,20 @@
 """The MLflow runs of a grid: one parent, and a child for each experiment, taken up where left."""
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
-from flows.experiment_record import Remembered
+from flows.experiment_record import Point, Remembered
 from flows.tracking import Tracking
 from flows.workspace import only_flow
 from wordmill.errors import TryAgainError
 from wordmill.files import replaced_file
 
+# As a stage that trains logs them, see wordmill/training/monitor.py.
+_LOSS, _BITS = "validation_loss", "validation_bits_per_byte"
 _GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -26,7 +30,7 @@ class GridRuns:
     """
 
     def __init__(self, folder: Path, asked: list[str]) -> None:
-        try:
+        with _answering():
             self._tracking = _tracking()
             file = folder / "mlflow-run"
             parent = self._taken_up(file.read_text() if file.exists() else None, "RUNNING")
@@ -35,23 +39,56 @@ class GridRuns:
                 parent = self._created(folder.name, tags)
                 with replaced_file(file) as partial:
                     partial.write_text(parent)
-        except MlflowException as error:
-            reason = str(error).partition("\n")[0]
-            raise TryAgainError(f"MLflow does not answer: {reason}") from None
         self._parent = parent
 
     def run_of(self, one: Remembered) -> str:
         """The run of an experiment, which waits for its process."""
-        found = self._taken_up(one.run_id, "SCHEDULED")
-        if found is None:
-            tags = {"mlflow.parentRunId": self._parent, "wordmill.experiment": one.name}
-            found = self._created(one.name, tags)
-            self._tracking.client.update_run(found, status="SCHEDULED")
-        return found
+        with _answering():
+            found = self._taken_up(one.run_id, "SCHEDULED")
+            if found is None:
+                tags = {"mlflow.parentRunId": self._parent, "wordmill.experiment": one.name}
+                found = self._created(one.name, tags)
+                self._tracking.client.update_run(found, status="SCHEDULED")
+            return found
+
+    def curves_of(self, run_id: str) -> dict[str, list[Point]]:
+        """The validations so far of the stages that run for an experiment; none if MLflow is away.
+
+        Args:
+            run_id: of the experiment.
+        """
+        try:
+            runs = self._tracking.children_of(run_id)  # the newest first
+            return {
+                run.data.tags["wordmill.stage"]: self._validations(run.info.run_id)
+                for run in reversed(runs)
+                if _LOSS in run.data.metrics
+            }
+        except MlflowException:
+            return {}
+
+    def tag(self, run_id: str | None, tags: dict[str, str]) -> None:
+        """Say something of an experiment's run, or of the parent's: None."""
+        with _answering():
+            self._tracking.tag(run_id or self._parent, tags)
+
+    def pruned(self, run_id: str, why: str) -> None:
+        """End the run of an experiment that was not worth going on, and say why."""
+        with _answering():
+            self._tracking.tag(run_id, {"wordmill.pruned": why})
+            self._tracking.client.set_terminated(run_id, "KILLED")
 
     def end(self, status: str) -> None:
         """End the grid's run."""
-        self._tracking.client.set_terminated(self._parent, status)
+        with _answering():
+            self._tracking.client.set_terminated(self._parent, status)
+
+    def _validations(self, run_id: str) -> list[Point]:
+        losses, bits = (
+            {m.step: m.value for m in self._tracking.client.get_metric_history(run_id, name)}
+            for name in (_LOSS, _BITS)
+        )
+        return [(step, losses[step], bits.get(step)) for step in sorted(losses)]
 
     def _created(self, name: str, tags: dict[str, str]) -> str:
         experiment = self._tracking.experiment_id
@@ -69,6 +106,15 @@ class GridRuns:
             raise
         client.update_run(run_id, status=status)
         return run_id
+
+
+@contextmanager
+def _answering() -> Generator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        reason = str(error).partition("\n")[0]
+        raise TryAgainError(f"MLflow does not answer: {reason}") from None
 
 
 def _tracking() -> Tracking:

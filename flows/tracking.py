@@ -66,6 +66,10 @@ class Tracking:
         found = self._search(f"tags.`wordmill.output` = '{output_hash}'")
         return found[0].info.run_id if found else None
 
+    def children_of(self, run_id: str) -> list[Run]:
+        """The runs whose parent a run is."""
+        return self._search(f"tags.`mlflow.parentRunId` = '{run_id}'")
+
     def tag(self, run_id: str, tags: dict[str, Any]) -> None:
         """Set tags on a run."""
         for name, value in tags.items():

@@ -39,6 +39,7 @@ SMALL_PARAMS = {
         ],
         "validation_fraction": 0.1,
         "test_fraction": 0.1,
+        "fold": None,
     },
     "clean": {
         **PARAMS["clean"],

@@ -24,6 +24,7 @@ def ingest_params(root, *sources, **values):
         "max_row_bytes": 1_000_000,
         "validation_fraction": 0.2,
         "test_fraction": 0.2,
+        "fold": None,
         **values,
     }
     return IngestParams(sources=[source(**values) for values in sources], **given)

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from wordmill.params.section import read_params
 GRID = (
     *("python", "-m", "flows.cli", "experiment", "--name", "trial"),
     *("-S", "finetune.lr=0.01,0.005", "-S", "evaluate.stride_tokens=32,16"),
+    *("-S", "evaluate.bootstrap_samples=100,120,140"),
 )
-# Two share the finetuning; the stages before it and without its params are common to all.
+NUM = 12
+# Six share each finetuning; the stages before it and without its params are common to all.
 STAGE_RUNS = {"ingest": 1, "clean": 1, "tokenize": 1, "pretrain": 1}
-STAGE_RUNS |= {"baselines": 2, "finetune": 2, "evaluate": 4}
+STAGE_RUNS |= {"baselines": 2, "finetune": 2, "evaluate": NUM}
 
 RUNS = """
 import json
@@ -85,6 +88,9 @@ def project(make_project):
     lstm = {**SMALL_PARAMS["baselines"]["lstm"], "is_on": False}
     params = {**SMALL_PARAMS, "baselines": {"lstm": lstm}}
     params["finetune"] = {**SMALL_PARAMS["finetune"], "length": "600 steps"}
+    memorization = {**SMALL_PARAMS["evaluate"]["probes"]["memorization"], "num_documents": 0}
+    probes = {"is_bias_probed": False, "memorization": memorization}
+    params["evaluate"] = {**SMALL_PARAMS["evaluate"], "probes": probes}
     write_params(project, params)
     return project
 
@@ -96,39 +102,50 @@ def test_mistakes_are_refused_before_anything_is_made(project):
     done = run_in(project, *GRID, "-S", "model.kind=mlp")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert "finetune.lr=0.01, evaluate.stride_tokens=32, model.kind=mlp: model.kind" in done.stderr
-    assert "(and 3 more of 4)" in done.stderr
+    assert "finetune.lr=0.01, evaluate.stride_tokens=32, evaluate.boot" in done.stderr
+    assert f"(and {NUM - 1} more of {NUM})" in done.stderr
     assert not (project / ".wordmill").exists()
 
 
 def test_a_dry_run_says_what_is_shared(project):
     done = run_in(project, *GRID, "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "4 experiments of 7 stages, 28 runs of a stage, of which 12 at most" in done.stdout
-    found = dict(re.findall(r"^(\w+) +(\d)$", done.stdout, re.MULTILINE))
+    assert "12 experiments of 7 stages, 84 runs of a stage, of which 20 at most" in done.stdout
+    found = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
     assert {stage: int(count) for stage, count in found.items()} == STAGE_RUNS
     assert not (project / ".wordmill").exists()
 
 
-@pytest.fixture(scope="module")
-def resumed(project):
-    """The grid's second start, after a kill in the midst of a finetuning."""
-    with (project / ".wordmill-trial.log").open("w") as log:
+def killed_when(project: Path, is_time) -> str:
+    """Start the grid, kill its process as soon as it is time, and wait for what it began to end."""
+    log = project / ".wordmill-trial.log"
+    with log.open("w") as output:
         runner = subprocess.Popen(
             [*GRID, "--jobs", "2"],
             cwd=project,
             env=environment(WORDMILL_PROGRESS_SECONDS="0.2"),
-            stdout=log,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    wait_for(lambda: re.search(r"finetune: .* \d+/600", logs(project)), seconds=500)
+    wait_for(lambda: runner.poll() is not None or is_time(log.read_text()), seconds=900)
+    assert runner.poll() is None, log.read_text()
     runner.send_signal(signal.SIGKILL)
     runner.wait()
     wait_for(lambda: not processes_below(project), seconds=90)
+    return log.read_text()
+
+
+@pytest.fixture(scope="module")
+def resumed(project):
+    """The grid's third start, after a kill in the midst of a finetuning, and one half-way."""
+    killed_when(project, lambda _: re.search(r"finetune: .* \d+/600", logs(project)))
     before = stage_runs(project)
     assert before["pretrain"] == 1
     assert "evaluate" not in before
+    told = killed_when(project, lambda told: told.count(": done in ") >= NUM // 2)
+    assert told.count(": done in ") < NUM
+    assert stage_runs(project)["evaluate"] < NUM
     done = run_in(project, *GRID, "--jobs", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -138,12 +155,13 @@ def resumed(project):
 def test_a_killed_grid_goes_on_and_makes_nothing_twice(project, resumed):
     assert stage_runs(project) == STAGE_RUNS
     assert "resuming after step" in logs(project)
-    assert len(re.findall(r"^trial-[0-9a-f]{6} .*\]", resumed, re.MULTILINE)) == 4
+    assert len(re.findall(r"^trial-[0-9a-f]{6} .*\]", resumed, re.MULTILINE)) == NUM
+    assert not re.search(r"trial: 12 experiments, (0|12) done before", resumed)
     experiments = project / ".wordmill/experiments"
     assert not list((experiments / "trial").glob("*/"))  # the workspaces are gone
     assert not list((experiments / "scratch").iterdir())
     again = run_in(project, *GRID)
-    assert "trial: 4 experiments, 4 done before" in again.stdout
+    assert f"trial: {NUM} experiments, {NUM} done before" in again.stdout
     assert stage_runs(project) == STAGE_RUNS
 
 
@@ -152,16 +170,19 @@ def test_mlflow_has_a_parent_and_a_child_each(project, resumed):
     runs = grid_runs(project)
     (parent,) = (run for run in runs if run["name"] == "trial")
     children = children_of(parent, runs)
-    assert len(children) == 4
+    assert len(children) == NUM
     assert {run["status"] for run in runs} == {"FINISHED"}
-    asked = {(c["params"]["finetune.lr"], c["params"]["evaluate.stride_tokens"]) for c in children}
-    assert asked == {("0.01", "32"), ("0.01", "16"), ("0.005", "32"), ("0.005", "16")}
+    keys = ("finetune.lr", "evaluate.stride_tokens", "evaluate.bootstrap_samples")
+    asked = {tuple(child["params"][key] for key in keys) for child in children}
+    assert asked == set(product(("0.01", "0.005"), ("32", "16"), ("100", "120", "140")))
     for child in children:
         assert "summarize/finetuned/rougeL" in child["metrics"]
         makers = {t.split(".")[1] for t in child["tags"] if t.startswith(("made.", "reused."))}
         assert {"pretrain", "finetune", "evaluate"} <= makers
     counted = Counter(run["name"] for run in runs)
-    assert [counted[name] for name in ("pretrain", "finetune", "evaluate")] == [1, 2, 4]
+    assert [counted[name] for name in ("pretrain", "finetune", "evaluate")] == [1, 2, NUM]
+    listed = run_in(project, "dvc", "exp", "list", "--name-only").stdout.split()
+    assert {child["name"] for child in children} <= set(listed)
 
 
 @pytest.mark.soak

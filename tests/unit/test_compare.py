@@ -35,13 +35,21 @@ def documents(bits: float, *, tokenizer: str):
 
 
 def write_result(
-    folder, said, *, bits=1.2, tokenizer="aa", held_out="set-1", params=None, wanted=WANTED
+    folder,
+    said,
+    *,
+    bits=1.2,
+    tokenizer="aa",
+    held_out="set-1",
+    documents_set="docs-1",
+    params=None,
+    wanted=WANTED,
 ):
     """A folder as the evaluate stage leaves it, scored by the very metrics."""
     measured = pair_statistics("summarize", said, wanted)
     found = {n: s.as_dict() for n, s in scores(measured, samples=50, seed=1).items()}
     record = empty_record(
-        identity={"documents": "docs-1", "summarize": held_out, "tokenizer": tokenizer},
+        identity={"documents": documents_set, "summarize": held_out, "tokenizer": tokenizer},
         primary={"documents": "bits_per_byte", "summarize": "rougeL"},
         num_documents=20,
         num_pairs={"summarize": len(said)},
@@ -298,3 +306,69 @@ def test_nothing_in_common_is_an_error(project):
     (folder / "scores.json").write_text(json.dumps(record))
     with pytest.raises(DataError, match=r"nothing can be compared: documents: \./other: scored on"):
         command(["main", "./other"], out=None)
+
+
+def folds_of_two_models(tmp_path):
+    def params(fold, lr):
+        return {"seed": 7, "pretrain": {"lr": lr}, "ingest": {"fold": fold}}
+
+    given = {
+        f"{name}{fold}": {
+            "said": GOOD,
+            "bits": bits + fold / 10,
+            "held_out": f"set-{fold}",
+            "documents_set": f"docs-{fold}",
+            "params": params(f"{fold} of 3", lr),
+        }
+        for name, lr, bits in (("a", 0.01, 1.0), ("b", 0.5, 2.0))
+        for fold in (1, 2, 3)
+    }
+    return results(tmp_path, **given)
+
+
+def test_folds_are_averaged_and_not_tested_against_each_other(tmp_path):
+    found = side_by_side(folds_of_two_models(tmp_path))
+    kind = kind_of(found, "documents")
+    rows = [row for row in kind.spreads if row.metric == "bits_per_byte"]
+    assert [(row.over, row.label, len(row.values)) for row in rows] == [
+        ("folds", "pretrain.lr=0.01", 3),
+        ("folds", "pretrain.lr=0.5", 3),
+    ]
+    assert rows[0].mean == pytest.approx(1.2)
+    assert rows[0].deviation == pytest.approx(0.1)
+    assert {row.name for row in kind.against} == {"b1"}  # the other model on the same fold
+    told = terminal(found)
+    assert "documents over folds, mean ± standard deviation" in told
+    assert "a2 is scored on another fold (2 of 3) than a1 (1 of 3); folds meet in the mean" in told
+    html = page(found, made_at="now")
+    assert "<h3>Over folds</h3>" in html
+    assert "<h3>Over seeds</h3>" not in html
+
+
+def test_a_lone_cross_validation_has_its_mean_alone(tmp_path):
+    found = side_by_side(folds_of_two_models(tmp_path)[:3])
+    kind = kind_of(found, "summarize")
+    assert kind.against == []
+    assert [(row.label, len(row.values)) for row in kind.spreads if row.metric == "rougeL"] == [
+        ("all runs", 3)
+    ]
+    assert "summarize over folds" in terminal(found)
+
+
+def test_perplexity_by_token_has_no_mean_over_folds_of_other_tokenizers(tmp_path):
+    one, _, three = folds_of_two_models(tmp_path)[:3]
+    write_result(
+        tmp_path / "other",
+        GOOD,
+        tokenizer="bb",
+        held_out="set-2",
+        documents_set="docs-2",
+        params={"seed": 7, "pretrain": {"lr": 0.01}, "ingest": {"fold": "2 of 3"}},
+    )
+    found = side_by_side([one, read_result(tmp_path / "other", name="other"), three])
+    metrics = {row.metric for row in kind_of(found, "documents").spreads}
+    assert "bits_per_byte" in metrics
+    assert "perplexity" not in metrics
+    (refusal,) = (r for r in found.refusals if r.what == "documents perplexity over folds")
+    assert refusal.name == "other"
+    assert "bits/byte compares any tokenizers" in refusal.reason

@@ -7,13 +7,14 @@ from flows.grid import changed, combinations, nested, planned_keys
 from wordmill.errors import ParamsError
 
 
-def grid(*asked, seeds=None, values=SMALL_PARAMS):
-    return [one.changes for one in combinations(list(asked), num_seeds=seeds, values=values)]
+def grid(*asked, seeds=None, folds=None, values=SMALL_PARAMS):
+    found = combinations(list(asked), num_seeds=seeds, num_folds=folds, values=values)
+    return [one.changes for one in found]
 
 
-def refusal(*asked, seeds=None) -> list[str]:
+def refusal(*asked, **counts) -> list[str]:
     with pytest.raises(ParamsError) as caught:
-        grid(*asked, seeds=seeds)
+        grid(*asked, **counts)
     assert caught.value.exit_status == 2
     return str(caught.value).splitlines()
 
@@ -24,6 +25,23 @@ def test_the_grid_is_the_product_of_lists_and_seeds():
     assert found[0] == {"pretrain.lr": 0.001, "model.kind": "decoder", "seed": 7}
     assert found[-1] == {"pretrain.lr": 0.0003, "model.kind": "lstm", "seed": 9}
     assert len({tuple(one.values()) for one in found}) == 12
+
+
+def test_a_fold_is_a_cell_as_a_seed_is():
+    found = grid("pretrain.lr=1e-3,3e-4", folds=3, seeds=2)
+    assert len(found) == 12
+    assert [one["ingest.fold"] for one in found[:6:2]] == ["1 of 3", "2 of 3", "3 of 3"]
+    assert found[0] == {"pretrain.lr": 0.001, "ingest.fold": "1 of 3", "seed": 7}
+
+
+def test_folds_that_contradict_something_are_refused():
+    assert refusal(folds=1) == ["--folds 1: must be 2 or more"]
+    assert refusal("ingest.fold=1 of 2", folds=2) == [
+        "--folds and -S ingest.fold: give one of them"
+    ]
+    assert refusal("ingest.test_fraction=0.1,0.2", folds=4) == [
+        "--folds and -S ingest.test_fraction: a fold's test set is 1/4"
+    ]
 
 
 def test_nothing_asked_is_one_experiment_as_it_is():

@@ -39,6 +39,36 @@ def test_no_text_leaves_the_test_set_when_its_share_grows():
     assert small < large
 
 
+@pytest.mark.parametrize("of", [2, 3, 5, 7, 10])
+def test_every_text_is_in_the_test_set_of_exactly_one_fold(of):
+    texts = [f"text {i}" for i in range(3000)]
+    splits = [
+        [split_of(t, validation_fraction=0.1, test_fraction=0.3, fold=(i, of)) for t in texts]
+        for i in range(1, of + 1)
+    ]
+    assert {found.count("test") for found in zip(*splits, strict=True)} == {1}
+    for found in splits:
+        assert found.count("test") / 3000 == pytest.approx(1 / of, abs=0.03)
+        assert found.count("validation") / 3000 == pytest.approx(0.1, abs=0.02)
+        assert "train" in found
+
+
+def test_no_text_is_lost_at_the_border_of_two_folds(monkeypatch):
+    # A third of the places, rounded down and up: where a float would put them is a matter of luck.
+    for place in (0, 16**13 // 3, 16**13 // 3 + 1, 2 * 16**13 // 3, 16**13 - 1):
+        monkeypatch.setattr("wordmill.data.records.content_id", lambda *_, at=place: f"{at:013x}00")
+        found = [
+            split_of("", validation_fraction=0.1, test_fraction=0.1, fold=(i, 3)) for i in (1, 2, 3)
+        ]
+        assert found.count("test") == 1
+
+
+def test_the_first_fold_is_the_usual_split():
+    for text in map(str, range(500)):
+        usual = split_of(text, validation_fraction=0.1, test_fraction=0.2)
+        assert split_of(text, validation_fraction=0.1, test_fraction=0.9, fold=(1, 5)) == usual
+
+
 def test_records_come_back_as_written(tmp_path):
     draw = random.Random(0)
     texts = ["", "中文\n第二行", "a\x00b", "é" * 5000, *(str(draw.random()) for _ in range(9000))]

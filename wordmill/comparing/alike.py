@@ -6,6 +6,8 @@ from typing import Any
 from wordmill.comparing.result import Result
 from wordmill.report.measures import measure
 
+_FOLD = "ingest.fold"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
@@ -21,6 +23,11 @@ class Refusal:
 def other_set(kind: str, base: Result, one: Result) -> str:
     """Why two results of a kind stand on different examples; empty where they do not."""
     mine, theirs = (r.record["identity"].get(kind) for r in (base, one))
+    if mine != theirs and _is_other_fold(base, one):
+        return (
+            f"scored on another fold ({one.params[_FOLD]}) than {base.name} ({base.params[_FOLD]});"
+            " folds meet in the mean over them"
+        )
     if mine != theirs:
         return f"scored on other held-out examples ({theirs}) than {base.name} ({mine})"
     if (
@@ -30,6 +37,12 @@ def other_set(kind: str, base: Result, one: Result) -> str:
     ):
         return f"the held-out records are those of {base.name}, but what is asked of them differs"
     return ""
+
+
+def _is_other_fold(base: Result, one: Result) -> bool:
+    """Whether two results are parts of one cross-validation."""
+    mine, theirs = (r.params.get(_FOLD, "").partition(" of ") for r in (base, one))
+    return mine[2] == theirs[2] != "" and mine[0] != theirs[0]
 
 
 def comparable(
@@ -52,15 +65,21 @@ def comparable(
         if mine == theirs and wanted[metric]["count"] == score["count"]:
             found[metric] = score
         else:
-            reason = _unlike(base.name, mine, theirs)
+            reason = unlike(base.name, mine, theirs)
             refusals.append(
                 Refusal(what=f"{kind} {measure(metric).name}", name=one.name, reason=reason)
             )
     return found
 
 
-def _unlike(base: str, mine: str, theirs: str) -> str:
-    """Which parts of two signatures differ."""
+def unlike(base: str, mine: str, theirs: str) -> str:
+    """Which parts of two signatures differ.
+
+    Args:
+        base: the name of the result whose signature is `mine`.
+        mine: its signature.
+        theirs: another one.
+    """
     pairs = [
         (a, b) for a, b in zip(mine.split("|"), theirs.split("|"), strict=False) if a != b
     ] or [(mine, theirs)]

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import jinja2
 from markupsafe import Markup
 
-from wordmill.comparing.side_by_side import Against, Kind, SideBySide, Spread
+from wordmill.comparing.side_by_side import Against, Kind, SideBySide
+from wordmill.comparing.spread import Spread
 from wordmill.comparing.words import against_words, score_words, spread_words
 from wordmill.report.charts import Axis, Line, Whisker, axis, lines, scale, whisker
 from wordmill.report.measures import best_of, measure
@@ -24,6 +25,11 @@ _FOLDER = Path(__file__).parent
 _REPORT = _FOLDER.parent / "report"
 _NUM_STYLES = 8
 _MAX_DOTS = 60
+_OVER = {
+    "seeds": "Runs that differ by nothing but their seed: what training again would change.",
+    "folds": "Runs that differ by nothing but the part of the data that is held out and scored."
+    " They share most of their training text, so the deviation is no interval of the mean.",
+}
 
 
 class Chart(NamedTuple):
@@ -68,7 +74,7 @@ def _kind(found: SideBySide, kind: Kind) -> dict[str, Any]:
         "count": kind.count,
         "note": kind.note,
         "charts": [_chart(found, kind, metric) for metric in kind.main],
-        "spreads": [_spread(kind, m) for m in dict.fromkeys(s.metric for s in kind.spreads)],
+        "spreads": _spread_blocks(kind),
         "heads": [measure(metric).title for metric in kind.metrics],
         "rows": [
             (name, [score_words(metric, scores.get(metric)) for metric in kind.metrics])
@@ -95,8 +101,19 @@ def _chart(found: SideBySide, kind: Kind, metric: str) -> Chart:
     return Chart(how.title, how.says, rows, scale(on))
 
 
-def _spread(kind: Kind, metric: str) -> Chart:
-    rows = [row for row in kind.spreads if row.metric == metric]
+def _spread_blocks(kind: Kind) -> list[tuple[str, str, list[Chart]]]:
+    """What runs differ by, what that says, and a chart for each metric."""
+    blocks: list[tuple[str, str, list[Chart]]] = []
+    for over in dict.fromkeys(row.over for row in kind.spreads):
+        rows = [row for row in kind.spreads if row.over == over]
+        metrics = dict.fromkeys(row.metric for row in rows)
+        charts = [_spread([row for row in rows if row.metric == metric]) for metric in metrics]
+        blocks.append((over, _OVER[over], charts))
+    return blocks
+
+
+def _spread(rows: list[Spread]) -> Chart:
+    over, metric = rows[0].over, rows[0].metric
     drawn = [_whisker(row) for row in rows]
     on, how = axis(drawn), measure(metric)
     told = [
@@ -108,7 +125,7 @@ def _spread(kind: Kind, metric: str) -> Chart:
         )
         for row, one in zip(rows, drawn, strict=True)
     ]
-    return Chart(how.title, "mean over seeds, and one standard deviation", told, scale(on))
+    return Chart(how.title, f"mean over {over}, and one standard deviation", told, scale(on))
 
 
 def _whisker(row: Spread) -> Whisker:

@@ -1,19 +1,19 @@
 """Results side by side: the first is what the others are compared with.
 
 Scores are compared where the metric's signature and the held-out examples are the same, and nowhere
-else; a refusal says why in words. Runs that differ by their seed alone are one configuration, with
-a mean and a spread.
+else; a refusal says why in words. Runs that differ by their seed or their fold alone are one
+configuration, with a mean and a spread.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from statistics import mean, stdev
 from typing import Any, Literal
 
 from wordmill.comparing.alike import Refusal, comparable, other_set
 from wordmill.comparing.result import Result, statistics_of
+from wordmill.comparing.spread import Differing, Spread, over_folds, over_seeds
 from wordmill.metrics.significance import compare
 from wordmill.report.measures import main_metrics, measure, metrics_of
 from wordmill.report.record import Curve
@@ -21,17 +21,7 @@ from wordmill.report.verdict import ALPHA
 
 _SAMPLES = 1000
 _RESAMPLING_SEED = 1
-_SEED = "seed"
 _MISSING = "–"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Differing:
-    """Something that is not the same in all results."""
-
-    name: str
-    values: list[str]
-    """One for each result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,18 +40,6 @@ class Against:
     p_randomization: float
     count: int
     says: Literal["better", "worse", "the same", "no telling", "differs", "intervals apart"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spread:
-    """Runs that differ by their seed alone."""
-
-    label: str
-    metric: str
-    values: list[float]
-    mean: float
-    deviation: float
-    """The sample's standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,11 +125,12 @@ def _kind(
             refusals.append(Refusal(what=kind, name=one.name, reason=reason))
         else:
             alike.append(one)
-    if len(alike) < 2:
-        return None
     scores = {one.name: comparable(kind, base, one, refusals) for one in alike}
     primary = base.record["primary"].get(kind, "")
     main = main_metrics(kind, {base.name: scores[base.name]}, primary=primary)
+    folds = over_folds(kind, results, params, main, refusals)
+    if len(alike) < 2 and not folds:
+        return None
     rest = [m for m in metrics_of({base.name: scores[base.name]}) if m not in main]
     against = _tested(kind, base, alike[1:], scores)
     return Kind(
@@ -162,7 +141,7 @@ def _kind(
         main=main,
         scores=[scores.get(one.name, {}) for one in results],
         against=against,
-        spreads=_spreads(results, scores, params, main),
+        spreads=[*over_seeds(results, scores, params, main), *folds],
         note=_note(kind, [row for row in against if row.metric in main]),
     )
 
@@ -242,41 +221,6 @@ def _unpaired(metric: str, name: str, score: dict[str, Any], base: dict[str, Any
         count=score["count"],
         says="the same" if value == 0 else _says(metric, value, 0.0 if is_apart else 1.0),
     )
-
-
-def _spreads(
-    results: Sequence[Result],
-    scores: dict[str, dict[str, dict[str, Any]]],
-    params: list[Differing],
-    metrics: list[str],
-) -> list[Spread]:
-    """Configurations of more than one seed; a seed counts once, whatever it is called."""
-    if not any(row.name == _SEED for row in params):
-        return []
-    of: dict[tuple[str, ...], dict[str, str]] = {}
-    others = [row for row in params if row.name != _SEED]
-    for place, one in enumerate(results):
-        if one.name in scores and one.params:
-            names = of.setdefault(tuple(row.values[place] for row in others), {})
-            names.setdefault(one.params[_SEED], one.name)
-    if all(len(names) < 2 for names in of.values()):
-        return []
-    found: list[Spread] = []
-    for metric in metrics:
-        for values, names in of.items():
-            label = ", ".join(f"{r.name}={v}" for r, v in zip(others, values, strict=True))
-            seen = [scores[n][metric]["value"] for n in names.values() if metric in scores[n]]
-            if seen:
-                found.append(
-                    Spread(
-                        label=label or "all runs",
-                        metric=metric,
-                        values=seen,
-                        mean=mean(seen),
-                        deviation=stdev(seen) if len(seen) > 1 else math.nan,
-                    )
-                )
-    return found
 
 
 def _curves(results: Sequence[Result]) -> list[tuple[str, list[tuple[str, Curve]]]]:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from wordmill.comparing.side_by_side import Against, Differing, Kind, SideBySide, Spread
+from wordmill.comparing.side_by_side import Against, Kind, SideBySide
+from wordmill.comparing.spread import Differing, Spread
 from wordmill.report.measures import measure
 from wordmill.report.verdict import p_words
 
@@ -97,16 +98,19 @@ def _against(found: SideBySide, kind: Kind) -> str:
 
 
 def _spreads(kind: Kind) -> str:
-    if not kind.spreads:
-        return ""
-    metrics = list(dict.fromkeys(row.metric for row in kind.spreads))
-    by: dict[str, list[str]] = {}
-    for row in kind.spreads:
-        by.setdefault(row.label, []).append(spread_words(row))
-    width = len(metrics)
-    rows = [[label, *cells, *["–"] * (width - len(cells))] for label, cells in by.items()]
+    tables = (_spread_table(kind, over) for over in dict.fromkeys(s.over for s in kind.spreads))
+    return "\n\n".join(tables)
+
+
+def _spread_table(kind: Kind, over: str) -> str:
+    spreads = [row for row in kind.spreads if row.over == over]
+    metrics = list(dict.fromkeys(row.metric for row in spreads))
+    by: dict[str, dict[str, str]] = {}
+    for row in spreads:
+        by.setdefault(row.label, {})[row.metric] = spread_words(row)
+    rows = [[label, *(cells.get(metric, "–") for metric in metrics)] for label, cells in by.items()]
     heads = ["", *(measure(metric).title for metric in metrics)]
-    return f"{kind.kind} over seeds, mean ± standard deviation\n{_table([heads, *rows])}"
+    return f"{kind.kind} over {over}, mean ± standard deviation\n{_table([heads, *rows])}"
 
 
 def _short(text: str) -> str:

@@ -152,6 +152,7 @@ class Ingestion:
             text.strip(),  # a line of a file and the same line in a table fall on one side
             validation_fraction=self._params.validation_fraction,
             test_fraction=self._params.test_fraction,
+            fold=self._params.fold,
         )
 
     def _key(self, source: Source) -> str:

@@ -23,6 +23,7 @@ from wordmill.tasks import PairTask
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
+_PLACES = 16**13  # of a hash's first digits
 _MAX_GROUP_ROWS = 4096
 _MAX_GROUP_CHARS = 1_000_000  # cleaning a group takes 60 bytes a character
 
@@ -97,18 +98,35 @@ def pair(
     return Pair(made, task, source, ask, target, origin, language, weight, known)
 
 
-def split_of(text: str, *, validation_fraction: float, test_fraction: float) -> Split:
+def split_of(
+    text: str,
+    *,
+    validation_fraction: float,
+    test_fraction: float,
+    fold: tuple[int, int] | None = None,
+) -> Split:
     """The split that `text` falls into, by its hash alone.
 
     Args:
         text: what decides; records that must stay together pass the same text.
         validation_fraction: share of all texts, 0 to 1.
-        test_fraction: share of all texts, 0 to 1.
+        test_fraction: share of all texts, 0 to 1; of no account where there is a fold.
+        fold: which, from 1 on, and of how many equal shares: it is the test set, and the texts
+            whose hashes follow on its own the validation set.
     """
-    place = int(content_id("split", text)[:13], 16) / 16**13  # 52 bits: exact in a float
-    if place < test_fraction:
+    place = int(content_id("split", text)[:13], 16)  # 52 bits: exact in a float
+    if fold is not None:
+        number, of = fold
+        # In whole numbers: no text is in two test sets, or in none, by rounding.
+        place = (place * of - (number - 1) * _PLACES) % (of * _PLACES)
+        is_test, share = place < _PLACES, place / of / _PLACES
+        is_held_out = share < 1 / of + validation_fraction
+    else:
+        share = place / _PLACES
+        is_test, is_held_out = share < test_fraction, share < test_fraction + validation_fraction
+    if is_test:
         return "test"
-    return "validation" if place < test_fraction + validation_fraction else "train"
+    return "validation" if is_held_out else "train"
 
 
 def kind_name(kind: Kind) -> str:

@@ -5,11 +5,12 @@ stays a few lines long. That is safe here alone: this file is a dependency of th
 so a default that changes reads everything again.
 """
 
+import re
 from pathlib import PurePath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from wordmill.params.columns import Columns, WriteColumns
 from wordmill.params.language import Language
@@ -49,6 +50,27 @@ def _without_password(url: str) -> str:
             " driver looks: ~/.pgpass or PGPASSWORD for PostgreSQL"
         )
     return url
+
+
+class Fold(NamedTuple):
+    """A part of cross-validation: which of how many equal shares is the test set."""
+
+    number: int
+    """From 1 on."""
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.of}"
+
+
+def _fold(value: object) -> Fold:
+    if isinstance(value, Fold):
+        return value
+    match = re.fullmatch(r"(\d{1,4}) of (\d{1,4})", value) if isinstance(value, str) else None
+    found = Fold(int(match[1]), int(match[2])) if match else None
+    if found is None or found.of < 2 or not 1 <= found.number <= found.of:
+        raise ValueError(f"got {value!r}; allowed: null, or a fold of two or more, as in '1 of 5'")
+    return found
 
 
 SourcePath = Annotated[str, Field(min_length=1), AfterValidator(_inside_root)]
@@ -166,3 +188,15 @@ class IngestParams(Section):
     """Share of documents, by content hash, held out while training; above 0, below 0.5."""
     test_fraction: Fraction
     """Share of documents, by content hash, held out for evaluation; above 0, below 0.5."""
+    fold: Annotated[Fold, BeforeValidator(_fold), PlainSerializer(str)] | None
+    """Which fold of cross-validation is held out for evaluation, instead of `test_fraction`."""
+
+    @model_validator(mode="after")
+    def _folds_are_by_hash(self) -> "IngestParams":
+        fixed = [i for i, source in enumerate(self.sources) if source.split == "test"]
+        if self.fold is not None and fixed:
+            raise ValueError(
+                f"fold {self.fold}: sources[{fixed[0]}] goes to the test set as a whole (split:"
+                " test), so it would be in that of every fold; take its split away"
+            )
+        return self
