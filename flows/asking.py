@@ -161,8 +161,10 @@ def promote(name: str, version: str) -> str:
     from mlflow import MlflowClient
 
     from flows.registry import CHAMPION, Registry
+    from flows.servers import check_mlflow
     from flows.workspace import only_flow
 
+    check_mlflow()
     registry = Registry(MlflowClient(), name)
     with only_flow():
         before = registry.holder_of(CHAMPION)

@@ -17,6 +17,7 @@ from flows.asking_options import (
     decoding_changes,
 )
 from flows.group import GRACE_SECONDS, exit_on_sigterm, group
+from flows.servers import check_servers
 from wordmill.errors import ParamsError, WordmillError
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def _add_comparing(commands: "Commands") -> None:
 def _retrain(arguments: argparse.Namespace) -> int:
     params = _checked_params()
     workspace.check_folders({"ingest.root": params.ingest.root, "clean.lists": params.clean.lists})
+    check_servers()
     # In a group of its own: Prefect's temporary server would outlive a flow that is killed.
     options = ["--force"] if arguments.force else []
     if arguments.hours is not None:
@@ -283,6 +285,7 @@ def _schedule(arguments: argparse.Namespace) -> int:
         hours=arguments.hours,
     )
     _checked_params()
+    check_servers()
     return serve(plan, prefect_port=arguments.prefect_port)
 
 

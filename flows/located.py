@@ -62,7 +62,9 @@ def _version(which: str, name: str, fetched: Path) -> Located:
     from mlflow.exceptions import MlflowException
 
     from flows.registry import Registry
+    from flows.servers import check_mlflow
 
+    check_mlflow()
     client = MlflowClient()
     registry = Registry(client, name)
     try:

@@ -237,9 +237,18 @@ def _model_name() -> str:
 
 
 def _has_tracking() -> bool:
-    """Whether there is a store; asking a fresh one would make it, which takes 10 s."""
+    """Whether there is a store; asking a fresh one would make it, which takes 10 s.
+
+    Raises:
+        TryAgainError: it is elsewhere, and does not answer.
+    """
     address = os.environ["MLFLOW_TRACKING_URI"]
-    return not address.startswith("sqlite:///") or Path(address.removeprefix("sqlite:///")).exists()
+    if address.startswith("sqlite:///"):
+        return Path(address.removeprefix("sqlite:///")).exists()
+    from flows.servers import check_mlflow
+
+    check_mlflow()
+    return True
 
 
 def _first_line(error: Exception) -> str:
