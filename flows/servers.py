@@ -90,7 +90,7 @@ def _page(address: str, *, of: str, named: str) -> bytes:
     from urllib.request import urlopen
 
     try:
-        with urlopen(f"{address.rstrip('/')}/health", timeout=_SECONDS) as page:
+        with urlopen(f"{shown(address).rstrip('/')}/health", timeout=_SECONDS) as page:
             return page.read(100)
     except HTTPError as error:
         if error.code >= 500:
