@@ -12,6 +12,7 @@ from flows.answerer import Answerer, Located, Row, answerer
 from flows.asking_options import OPTIONS
 from flows.located import located
 from flows.request_file import read_requests, write_answers
+from flows.servers import check_mlflow
 from wordmill.errors import ParamsError
 from wordmill.params.decoding import DecodingParams
 from wordmill.params.everything import Params
@@ -158,13 +159,12 @@ def promote(name: str, version: str) -> str:
     Raises:
         ParamsError: there is no such version, or it was never tested.
     """
+    check_mlflow()  # before the import, which takes seconds
     from mlflow import MlflowClient
 
     from flows.registry import CHAMPION, Registry
-    from flows.servers import check_mlflow
     from flows.workspace import only_flow
 
-    check_mlflow()
     registry = Registry(MlflowClient(), name)
     with only_flow():
         before = registry.holder_of(CHAMPION)

@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 
 from flows.experiment_record import recall_all
 from flows.experiment_space import EXPERIMENTS
+from flows.servers import check_mlflow
 from flows.workspace import PARAMS
 from wordmill.comparing.result import Result, read_result
 from wordmill.errors import DataError, ParamsError, TryAgainError
@@ -245,8 +246,6 @@ def _has_tracking() -> bool:
     address = os.environ["MLFLOW_TRACKING_URI"]
     if address.startswith("sqlite:///"):
         return Path(address.removeprefix("sqlite:///")).exists()
-    from flows.servers import check_mlflow
-
     check_mlflow()
     return True
 
