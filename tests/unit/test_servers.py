@@ -64,7 +64,9 @@ def test_a_dead_address_is_a_line_at_once(monkeypatch, name, address):
         servers.check_servers()
     told = str(caught.value)
     shown = address.format(port=port).replace("ann:secret@", "")
-    assert told.startswith(f"{'MLflow' if name == MLFLOW else 'Prefect'} does not answer at {shown}")
+    assert told.startswith(
+        f"{'MLflow' if name == MLFLOW else 'Prefect'} does not answer at {shown}"
+    )
     assert name in told
     assert "\n" not in told
     assert "secret" not in told
