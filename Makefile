@@ -20,7 +20,7 @@ schedule: $(VENV)/.installed  ## do that every night at three until Ctrl-C; CRON
 test: $(VENV)/.installed-dev  ## run the tests
 	@$(BIN)/pytest --numprocesses auto --dist loadfile --durations 5 -rs
 
-soak: $(VENV)/.installed-dev  ## run the tests that go on for minutes: grids, a schedule, kills, a budget
+soak: $(VENV)/.installed-soak  ## run the tests that go on for minutes: grids, schedules, kills, servers
 	@$(BIN)/pytest -m soak -rs
 
 check: $(VENV)/.installed-dev  ## format, lint, types, floors
@@ -36,7 +36,7 @@ format: $(VENV)/.installed-dev  ## put the code in shape
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: $(VENV)/.installed-dev  ## write the versions installed now to the lock file
+lock: $(VENV)/.installed-soak  ## write the versions installed now to the lock file
 	@$(BIN)/pip freeze --exclude-editable | sed -E 's/\+cpu$$//' > $(LOCK)
 
 clean:  ## remove the virtual environment
@@ -51,4 +51,8 @@ $(VENV)/.installed: pyproject.toml $(LOCK)
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/pip install --disable-pip-version-check --quiet --constraint $(LOCK) --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.installed-soak: $(VENV)/.installed-dev
+	@$(BIN)/pip install --disable-pip-version-check --quiet --constraint $(LOCK) --editable ".[dev,soak]"
 	@touch $@

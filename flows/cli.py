@@ -19,6 +19,7 @@ from flows.asking_options import (
 )
 from flows.experiment_options import NUM_TRIALS, add_experiment_options, check_experiment
 from flows.group import GRACE_SECONDS, exit_on_sigterm, group
+from flows.servers import check_servers
 from wordmill.errors import ParamsError, WordmillError
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ def _retrain(arguments: argparse.Namespace) -> int:
 
         if is_said(is_committed=arguments.commit, is_pushed=arguments.push):
             return 0
+    check_servers()
     # In a group of its own: Prefect's temporary server would outlive a flow that is killed.
     options = [f"--{name}" for name in ("force", "commit", "push") if getattr(arguments, name)]
     if arguments.hours is not None:
@@ -361,6 +363,7 @@ def _schedule(arguments: argparse.Namespace) -> int:
     )
     _checked_params()
     _check_remote(arguments)
+    check_servers()
     return serve(plan, prefect_port=arguments.prefect_port)
 
 

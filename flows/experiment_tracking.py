@@ -8,6 +8,7 @@ from pathlib import Path
 from mlflow.exceptions import MlflowException
 
 from flows.experiment_record import Point, Remembered
+from flows.servers import check_mlflow
 from flows.tracking import Tracking
 from flows.workspace import only_flow
 from wordmill.errors import TryAgainError
@@ -121,6 +122,7 @@ def _tracking() -> Tracking:
     """A fresh store is migrated under the project's lock: several at once would crash it."""
     address = os.environ["MLFLOW_TRACKING_URI"]
     if not address.startswith("sqlite:") or Path(address.removeprefix("sqlite:///")).exists():
+        check_mlflow()
         return Tracking()
     with only_flow():
         return Tracking()

@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from flows.answerer import Located
+from flows.servers import check_mlflow
 from wordmill.errors import DataError, ParamsError, TryAgainError
 from wordmill.params.everything import Params
 from wordmill.params.section import read_params
@@ -58,6 +59,7 @@ def engine_settings(params: Params) -> dict[str, Any]:
 
 
 def _version(which: str, name: str, fetched: Path) -> Located:
+    check_mlflow()  # before the import, which takes seconds
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 
 from flows.experiment_record import recall_all
 from flows.experiment_space import EXPERIMENTS
+from flows.servers import check_mlflow
 from flows.workspace import PARAMS
 from wordmill.comparing.result import Result, read_result
 from wordmill.errors import DataError, ParamsError, TryAgainError
@@ -254,9 +255,16 @@ def _model_name() -> str:
 
 
 def _has_tracking() -> bool:
-    """Whether there is a store; asking a fresh one would make it, which takes 10 s."""
+    """Whether there is a store; asking a fresh one would make it, which takes 10 s.
+
+    Raises:
+        TryAgainError: it is elsewhere, and does not answer.
+    """
     address = os.environ["MLFLOW_TRACKING_URI"]
-    return not address.startswith("sqlite:///") or Path(address.removeprefix("sqlite:///")).exists()
+    if address.startswith("sqlite:///"):
+        return Path(address.removeprefix("sqlite:///")).exists()
+    check_mlflow()
+    return True
 
 
 def _first_line(error: Exception) -> str:

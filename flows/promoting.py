@@ -14,6 +14,7 @@ from flows.history import as_json, champion_before, table
 from flows.promotion import Check, check_agreement, check_verdict, promote, reconcile, settle, tell
 from flows.promotion_log import Entry, PromotionLog
 from flows.registry import CHAMPION, Registry, registry_alone
+from flows.servers import check_mlflow
 from flows.workspace import BusyError
 from wordmill.errors import DataError, ParamsError
 from wordmill.gate.verdict import Verdict
@@ -179,6 +180,7 @@ def whoami() -> str:
 
 
 def _registry(name: str) -> Registry:
+    check_mlflow()
     if not _has_store():
         raise ParamsError(f"{name} has no versions yet; `wordmill retrain` makes one")
     return Registry(MlflowClient(), name)

@@ -14,6 +14,7 @@ from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
+from sqlalchemy.exc import SQLAlchemyError
 
 from flows import artifacts, dag, last_end
 from flows.budget import Budget
@@ -122,7 +123,7 @@ def retrain(
         return Cancelled(message=str(error), data=error.exit_status)
     except WordmillError as error:
         return Failed(message=str(error), data=error.exit_status)
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:  # the latter where a database is away
         message = f"MLflow does not answer: {str(error).partition(chr(10))[0]}"
         return Failed(message=message, data=TryAgainError.exit_status)
     summary.seconds = time.monotonic() - started_at

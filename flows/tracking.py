@@ -1,6 +1,7 @@
 """MLflow runs of flows: one a pipeline run, the parent of its stages' runs."""
 
 import os
+import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Literal
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from flows.servers import is_web
 from flows.workspace import artifact_root
 
 _WORKSPACE_TAG = "wordmill.workspace"
@@ -26,8 +28,7 @@ class Tracking:
         name = os.environ["MLFLOW_EXPERIMENT_NAME"]
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
-            is_embedded = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
-            place = artifact_root() if is_embedded else None
+            place = None if is_web(os.environ["MLFLOW_TRACKING_URI"]) else artifact_root()
             self.experiment_id = self.client.create_experiment(name, artifact_location=place)
         else:
             self.experiment_id = experiment.experiment_id
@@ -35,7 +36,7 @@ class Tracking:
     @contextmanager
     def pipeline_run(self, name: str, tags: dict[str, str]) -> Generator[str]:
         """Yield the id of a new run; it ends as FINISHED, FAILED or KILLED."""
-        tags = {**tags, _WORKSPACE_TAG: str(Path.cwd())}
+        tags = {**tags, _WORKSPACE_TAG: _workspace()}
         run = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
         run_id = run.info.run_id
         try:
@@ -55,7 +56,7 @@ class Tracking:
 
     def close_left_behind(self) -> list[str]:
         """End runs of this project, stages' too, that a kill left RUNNING; returns their names."""
-        mine = f"tags.`{_WORKSPACE_TAG}` = '{Path.cwd()}' and attributes.status = 'RUNNING'"
+        mine = f"tags.`{_WORKSPACE_TAG}` = '{_workspace()}' and attributes.status = 'RUNNING'"
         left = self._search(mine)
         for run in left:
             self.client.set_terminated(run.info.run_id, "KILLED")
@@ -77,3 +78,9 @@ class Tracking:
 
     def _search(self, filter_string: str) -> list[Run]:
         return list(self.client.search_runs([self.experiment_id], filter_string))
+
+
+def _workspace() -> str:
+    """As stages/tracking.py tells it: in a store that machines share, folders may have one name."""
+    is_embedded = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
+    return str(Path.cwd()) if is_embedded else f"{socket.gethostname()}:{Path.cwd()}"

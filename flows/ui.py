@@ -7,9 +7,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 from flows.group import Child, group
+from flows.servers import is_web, shown
 from flows.workspace import STATE, announced_ui, artifact_root, running_prefect
 from wordmill.errors import ParamsError, TryAgainError
 
@@ -26,8 +27,9 @@ def serve(*, mlflow_port: int, prefect_port: int) -> int:
         TryAgainError: a server did not start, or ended.
     """
     ports = {"mlflow": mlflow_port, "prefect": prefect_port}
-    if shown := running_prefect():  # `wordmill schedule` serves that page
-        del ports["prefect"]
+    elsewhere = _elsewhere()
+    for name in elsewhere:
+        del ports[name]
     for name, port in ports.items():
         if is_taken(port):
             raise ParamsError(f"port {port} is taken; choose another with --{name}-port")
@@ -36,17 +38,36 @@ def serve(*, mlflow_port: int, prefect_port: int) -> int:
         servers = {name: running.enter_context(server(name, port)) for name, port in ports.items()}
         try:
             await_pages(pages, servers)
-            with nullcontext() if shown else announced_ui(prefect_api=f"{pages['prefect']}/api"):
-                if shown:
-                    print(f"prefect  {shown.removesuffix('/api')}, served by `wordmill schedule`")
-                for name, address in pages.items():
+            with _announced(pages):
+                for name, address in (elsewhere | pages).items():
                     print(f"{name:8} {address}")
-                print("Ctrl-C ends both." if not shown else "Ctrl-C ends it.", flush=True)
+                if not pages:
+                    return 0
+                print("Ctrl-C ends both." if not elsewhere else "Ctrl-C ends it.", flush=True)
                 while all(server.poll() is None for server in servers.values()):
                     time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt:
             return 0
     raise TryAgainError(f"one of the two servers has ended; see {STATE}/*.log")
+
+
+def _elsewhere() -> dict[str, str]:
+    """The pages that somebody else serves, and who, where it is known."""
+    pages: dict[str, str] = {}
+    if is_web(address := os.environ["MLFLOW_TRACKING_URI"]):
+        pages["mlflow"] = shown(address)
+    ours = running_prefect()
+    if address := os.environ.get("PREFECT_API_URL") or ours:
+        page = os.environ.get("PREFECT_UI_URL") or address.rstrip("/").removesuffix("/api")
+        pages["prefect"] = shown(page)
+        if address == ours:
+            pages["prefect"] += ", served by `wordmill schedule`"
+    return pages
+
+
+def _announced(pages: dict[str, str]) -> AbstractContextManager[None]:
+    page = pages.get("prefect")
+    return announced_ui(prefect_api=f"{page}/api") if page else nullcontext()
 
 
 @contextmanager
@@ -55,16 +76,17 @@ def server(name: str, port: int) -> Generator[Child]:
     arguments = {
         "mlflow": (
             *("server", "--host", _HOST, "--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", os.environ["MLFLOW_TRACKING_URI"]),
             *("--default-artifact-root", artifact_root()),
         ),
         "prefect": ("server", "start", "--host", _HOST, "--port", str(port)),
     }
     STATE.mkdir(exist_ok=True)
     command = [sys.executable, "-m", name, *arguments[name]]
+    # No argument: a database's address may hold a password, and everybody sees arguments.
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": os.environ["MLFLOW_TRACKING_URI"]}
     with (
         (STATE / f"{name}.log").open("w") as log,
-        group(command, environment=dict(os.environ), output=log) as server,
+        group(command, environment=environment, output=log) as server,
     ):
         yield server
 

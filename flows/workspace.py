@@ -54,8 +54,8 @@ def enter() -> None:
 
 
 def artifact_root() -> str:
-    """Where MLflow keeps artifacts of the embedded store."""
-    return (Path.cwd() / "mlartifacts").as_uri()
+    """Where MLflow keeps artifacts, unless it is a server, which has a place of its own."""
+    return os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or (Path.cwd() / "mlartifacts").as_uri()
 
 
 class BusyError(TryAgainError):

@@ -7,6 +7,8 @@ stage that is killed and resumed goes on in the run it began, and logs no step t
 import json
 import logging
 import os
+import re
+import socket
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -125,14 +127,15 @@ def stage_run(stage: Stage, params: dict[str, Any]) -> Generator[StageRun]:
         # Here and not above: it takes 2 s, and a stage may run without it.
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             client = MlflowClient()
             stage.report["run_id"] = _begun_run(client, stage, params)
             with _ended(MlflowRun(client, stage.report["run_id"])) as run:
                 yield run
-        except MlflowException as error:
-            where = os.environ["MLFLOW_TRACKING_URI"]
+        except (MlflowException, SQLAlchemyError) as error:  # the latter where a database is away
+            where = re.sub("//[^/]*@", "//", os.environ["MLFLOW_TRACKING_URI"])
             raise TryAgainError(f"MLflow at {where} does not answer: {first_line(error)}") from None
     stage.clear_scratch()
 
@@ -161,7 +164,7 @@ def first_line(error: Exception) -> str:
 def _begun_run(client: "MlflowClient", stage: Stage, params: dict[str, Any]) -> str:
     from mlflow.entities import Param
 
-    tags = {"wordmill.stage": stage.name, "wordmill.workspace": str(Path.cwd())}
+    tags = {"wordmill.stage": stage.name, "wordmill.workspace": _workspace()}
     if parent := os.environ.get("WORDMILL_PARENT_RUN"):
         tags["mlflow.parentRunId"] = parent
     remembered = stage.scratch / "mlflow-run"
@@ -169,13 +172,23 @@ def _begun_run(client: "MlflowClient", stage: Stage, params: dict[str, Any]) -> 
         return remembered.read_text()
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "wordmill")
     experiment = client.get_experiment_by_name(name)
-    experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
+    if experiment:
+        experiment_id = experiment.experiment_id
+    else:
+        place = os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT")
+        experiment_id = client.create_experiment(name, artifact_location=place)
     run_id = client.create_run(experiment_id, run_name=stage.name, tags=tags).info.run_id
     flat = [Param(key, str(value)) for key, value in _leaves(params)]
     client.log_batch(run_id, params=flat)
     with replaced_file(remembered) as partial:
         partial.write_text(run_id)
     return run_id
+
+
+def _workspace() -> str:
+    """The project's folder; in a store that machines share, with the machine's name."""
+    is_embedded = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
+    return str(Path.cwd()) if is_embedded else f"{socket.gethostname()}:{Path.cwd()}"
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -30,8 +30,8 @@ def retrain(project: Path) -> subprocess.CompletedProcess[str]:
     return run_in(project, "python", "-m", "flows.cli", "retrain")
 
 
-def tracked(project: Path) -> dict:
-    done = run_in(project, "python", "-c", QUERY)
+def tracked(project: Path, **extra: str) -> dict:
+    done = run_in(project, "python", "-c", QUERY, **extra)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

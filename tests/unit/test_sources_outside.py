@@ -147,6 +147,21 @@ def test_no_way_to_an_address_is_one_line(tmp_path, monkeypatch, path, error, ex
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("raised", "error", "expected"),
+    [
+        ("EndpointConnectionError", TryAgainError, "the server does not answer: Could not connect"),
+        ("ReadTimeoutError", TryAgainError, "the server does not answer: Read timeout"),
+        ("NoCredentialsError", DataError, "can't be read: Unable to locate credentials"),
+    ],
+)
+def test_what_the_package_of_s3_raises_is_one_line(raised, error, expected):
+    botocore = pytest.importorskip("botocore.exceptions", reason="needs 'wordmill[s3]'")
+    with pytest.raises(error) as caught, addresses.errors_named("s3://bucket/x.txt"):
+        raise getattr(botocore, raised)(endpoint_url="http://127.0.0.1:9")
+    assert str(caught.value).startswith(f"s3://bucket/x.txt: {expected}")
+
+
 def test_passwords_are_not_shown():
     shown = addresses.shown("https://ann:secret@host:81/x.csv?sig=secret")
     assert shown == "https://host:81/x.csv"

@@ -1,11 +1,7 @@
 """A real PostgreSQL server as a source."""
 
-import os
-import shutil
-import subprocess
-from pathlib import Path
-
 import pytest
+from growing import postgres_server
 from ingesting import ingest, records, results
 
 from wordmill.data.quarantine import BadRow
@@ -16,31 +12,11 @@ PAIRS = {"columns": {"task": "summarize", "source": "body", "target": "title"}}
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
+def postgres():
     """A PostgreSQL server of our own, on a socket in a folder of its own."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    found = shutil.which("initdb") or (str(programs[-1]) if programs else None)
-    if found is None:
-        pytest.skip("no PostgreSQL server programs (initdb, pg_ctl) on this machine")
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'wordmill[postgres]'")
-    folder = tmp_path_factory.mktemp("pg")
-    user = {}
-    if os.geteuid() == 0:  # it refuses to run as root
-        user = {"user": "postgres"}
-        for parent in (folder, *folder.parents[:3]):
-            parent.chmod(parent.stat().st_mode | 0o711)
-        shutil.chown(folder, "postgres")
-
-    def run(*command):
-        env = {"PATH": f"{Path(found).parent}:{os.environ['PATH']}", "LC_ALL": "C"}
-        subprocess.run(command, check=True, cwd=folder, env=env, stdout=subprocess.DEVNULL, **user)
-
-    run("initdb", "--auth", "trust", "--username", "ann", "--encoding", "UTF8", "-D", "data")
-    run("pg_ctl", "-D", "data", "-w", "-l", "log", "-o", f"-k {folder} -h ''", "start")
-    try:
-        yield f"postgresql://ann@/postgres?host={folder}"
-    finally:
-        run("pg_ctl", "-D", "data", "-w", "-m", "immediate", "stop")
+    with postgres_server() as server:
+        yield f"postgresql://ann@/postgres?host={server.folder}&port={server.port}"
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ passwords and signatures.
 import gzip
 import hashlib
 import lzma
+import sys
 import time
 import zipfile
 import zlib
@@ -160,7 +161,7 @@ def errors_named(name: str) -> Generator[None]:
         raise DataError(f"{name}: can't be read: no permission{_why(error)}") from None
     except _DAMAGE as error:
         raise DataError(f"{name}: damaged or cut short: {_first_line(error)}") from None
-    except (OSError, _web_error()) as error:
+    except (OSError, _web_error(), *_s3_errors("BotoCoreError")) as error:
         raise _meaning(error, name) from None
 
 
@@ -170,7 +171,8 @@ def _meaning(error: BaseException, name: str) -> WordmillError:
         return DataError(f"{name}: no such file")
     if isinstance(error, ValueError):  # what aiohttp says of an address that is none
         return DataError(f"{name}: can't be read: {type(error).__name__}: {_first_line(error)}")
-    is_of_server = isinstance(error, ConnectionError | TimeoutError | _web_error())
+    away = _s3_errors("ConnectionError", "HTTPClientError")
+    is_of_server = isinstance(error, (ConnectionError, TimeoutError, _web_error(), *away))
     if isinstance(status, int) and 400 <= status < 500 and status not in (408, 429):
         return DataError(f"{name}: the server refuses it: {status} {_first_line(error)}")
     if is_of_server and "://" in name:
@@ -182,6 +184,12 @@ def _web_error() -> type[Exception]:
     from aiohttp import ClientError
 
     return ClientError
+
+
+def _s3_errors(*names: str) -> tuple[type[Exception], ...]:
+    """What S3's package raises of its own, where it is at work: fsspec knows other systems."""
+    botocore = sys.modules.get("botocore.exceptions")
+    return tuple(getattr(botocore, name) for name in names) if botocore else ()
 
 
 def _local_files(path: str, root: Path) -> list[File]:
