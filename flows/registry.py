@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from flows.lineage_store import keep_lineage
 from flows.located import engine_settings
 from wordmill.errors import DataError, ParamsError
 from wordmill.params.everything import Params
@@ -110,6 +111,7 @@ class Registry:
         _create_if_absent(self._client, self.name)
         made = self._client.create_model_version(self.name, uri, run_id=run_id, tags=tags)
         number = str(made.version)
+        keep_lineage(self._client, made, params=params, tags=tags)
         self._verify(number)
         for tag, value in _VERIFIED.items():
             self._client.set_model_version_tag(self.name, number, tag, value)

@@ -18,6 +18,7 @@ from flows import dag
 from flows.budget import Budget
 from flows.group import lead
 from flows.lineage import dvc_tags, git_tags, version_tags
+from flows.lineage_record import identity_tags
 from flows.missed import made_up_for
 from flows.notify import tell
 from flows.pipeline import Outcome, run_stage, stopped_before
@@ -187,7 +188,9 @@ def _take_to_registry(
     """Register what was made, once; where there is no champion yet, it becomes that."""
     key = version_tags()
     found = registry.verified_version_of(key)
-    made = found or registry.register(run_id, params, {**tags, **dvc_tags(), **key})
+    made = found or registry.register(
+        run_id, params, {**tags, **dvc_tags(), **key, **identity_tags()}
+    )
     if registry.holder_of(CHAMPION) is None:
         registry.promote(made)
     summary.standing = registry.standing(made, is_new=found is None)

@@ -121,7 +121,7 @@ SMALL_PARAMS = {
             "warmup_steps": 2,
         }
     },
-    "registry": {"name": "small"},
+    "registry": {**PARAMS["registry"], "name": "small"},
 }
 SMALL_PARAMS["finetune"] = {
     **PARAMS["finetune"],
