@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -149,10 +148,8 @@ def _commit(among: Versions, asked: str) -> _Answer:
         return "", []
     versions = among.tagged(lambda tag, value: tag == "git.commit" and value == commit)
     if not versions:
-        raise ParamsError(
-            f"{asked}: commit {commit} has no version; `git log` has those before it"
-        )
-    return "git commit" if commit.startswith(asked) else f"git commit {commit[:12]}", versions
+        raise ParamsError(f"{asked}: commit {commit} has no version; `git log` has those before it")
+    return "git commit" if commit.startswith(asked) else f"name of git commit {commit}", versions
 
 
 def _run_id(record: Lineage, stage: str) -> str:
@@ -162,12 +159,16 @@ def _run_id(record: Lineage, stage: str) -> str:
 
 def _place_of(record: Lineage | None, md5: str) -> str:
     """In words, where a record has this hash; empty where it has not."""
-    for stage, made in (record["stages"] if record else {}).items():
+    if record is None:
+        return ""
+    if source := next((one for one in record["sources"] if one["hash"] == md5), None):
+        return f"source {source['address']}"
+    for stage, made in record["stages"].items():
         for how, paths in (("made", made["outs"]), ("read", made["deps"])):
             for path, known in paths.items():
                 if known.removesuffix(".dir") == md5:
                     return f"{path}, which {stage} {how}"
-                files: dict[str, Any] = record["folders"].get(known, {}) if record else {}
+                files = record["folders"].get(known, {})
                 if inside := next((name for name, at in files.items() if at == md5), None):
                     return f"{path}/{inside}, which {stage} {how}"
     return ""

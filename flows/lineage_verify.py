@@ -214,7 +214,11 @@ def _each(
     found = {path: hash_now(path) for path in wanted}
     gone = [path for path, known in found.items() if known is None]
     moved = [path for path, known in found.items() if known not in (None, wanted[path])]
-    for names, how in ((moved, "has other bytes"), (gone, "is gone"), (sorted(extra or ()), "is new")):
+    for names, how in (
+        (moved, "has other bytes"),
+        (gone, "is gone"),
+        (sorted(extra or ()), "is new"),
+    ):
         if names:
             yield Check(what=what, verdict="CHANGED", detail=f"{_named(names)} {how}")
     if not (moved or gone or extra):
