@@ -107,8 +107,8 @@ def _scores(record: Lineage) -> Branch:
     scores: dict[str, Any] = record["scores"]
     kinds = {"documents": scores.get("documents", {}), **scores.get("pairs", {})}
     lines: list[str] = []
-    for kind, systems in kinds.items():
-        metric = scores["primary"][kind]
+    for kind, metric in scores.get("primary", {}).items():
+        systems = kinds.get(kind, {})
         for system in ("pretrained", "finetuned"):
             found = systems.get(system, {})
             if is_scored(found, metric):

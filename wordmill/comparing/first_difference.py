@@ -5,7 +5,8 @@ NaN is a difference, from itself too: a file with one was not made well.
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -24,21 +25,21 @@ def first_difference(old: Path, new: Path) -> str:
     """
     kind = _KINDS.get(new.suffix, _bytes)
     try:
-        if found := kind(old, new):
-            return found
+        return kind(old, new) or _bytes(old, new)
     except ValueError as error:  # one of the two is broken
         return f"can't be read as {new.suffix}: {str(error).partition(chr(10))[0]}"
-    return "" if old.read_bytes() == new.read_bytes() else _bytes(old, new)
 
 
 def nan_in(file: Path) -> str:
     """In words where a file of weights or values has a NaN, empty if it has none."""
     match file.suffix:
         case ".safetensors":
-            return next((f"NaN in {name}" for name, t in _tensors(file) if _has_nan(t)), "")
+            return _nan_tensor(file)
         case ".csv":
             lines = file.read_text(encoding="utf-8").lower().splitlines()
-            rows = (number for number, line in enumerate(lines) if "nan" in line.split(","))
+            rows = (
+                number for number, line in enumerate(lines, start=1) if "nan" in line.split(",")
+            )
             return next((f"NaN in row {number}" for number in rows), "")
         case ".json":
             values = json.loads(file.read_text(encoding="utf-8"))
@@ -48,50 +49,56 @@ def nan_in(file: Path) -> str:
 
 
 def _weights(old: Path, new: Path) -> str:
-    import torch
-
-    then, now = dict(_tensors(old)), dict(_tensors(new))
-    if then.keys() != now.keys():
-        name = sorted(then.keys() ^ now.keys())[0]
-        return f"tensor {name} is {'gone' if name in then else 'new'}"
+    """One tensor of each at a time: a model need not fit into memory twice."""
     differing: list[tuple[float, str]] = []
-    for name, was in then.items():
-        one = now[name]
-        if was.shape != one.shape or was.dtype != one.dtype:
-            return f"tensor {name} was {_form(was)}, is {_form(one)}"
-        if _has_nan(was) or _has_nan(one):
-            return f"tensor {name} has NaN"
-        if not torch.equal(was, one):
-            differing.append((_distance(was, one), name))
+    with _opened(old) as then, _opened(new) as now:
+        names, others = set(then.keys()), set(now.keys())
+        if alone := sorted(names ^ others):
+            return f"tensor {alone[0]} is {'gone' if alone[0] in names else 'new'}"
+        for name in sorted(names):
+            was, one = then.get_tensor(name), now.get_tensor(name)
+            if _form(was) != _form(one):
+                return f"tensor {name} was {_form(was)}, is {_form(one)}"
+            if _has_nan(was) or _has_nan(one):
+                return f"tensor {name} has NaN"
+            if distance := _distance(was, one):
+                differing.append((distance, name))
     if not differing:
         return ""
     (distance, first), (most, worst) = differing[0], max(differing)
     told = f"tensor {first}, max |difference| {distance:.3g}"
     if len(differing) > 1:
-        told += f"; {len(differing)} of {len(then)} tensors differ, most {worst} by {most:.3g}"
+        told += f"; {len(differing)} of {len(names)} tensors differ, most {worst} by {most:.3g}"
     return told
 
 
 def _distance(was: Any, one: Any) -> float:
-    if was.numel() == 0:
+    """The most that two tensors without NaN are apart; 0 if they are equal, infinities too."""
+    if was.equal(one):
         return 0.0
-    return float((was.double() - one.double()).abs().max())
+    apart = (was.double() - one.double()).abs()
+    return float(apart[was != one].max())
 
 
 def _form(tensor: Any) -> str:
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
 
 
-def _tensors(file: Path) -> Iterator[tuple[str, Any]]:
-    """Name and tensor, in the order of their names."""
+@contextmanager
+def _opened(file: Path) -> Generator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(file, framework="pt") as opened:
-            for name in sorted(opened.keys()):
-                yield name, opened.get_tensor(name)
+            yield opened
     except SafetensorError as error:
         raise ValueError(str(error)) from None
+
+
+def _nan_tensor(file: Path) -> str:
+    with _opened(file) as opened:
+        names = (name for name in sorted(opened.keys()) if _has_nan(opened.get_tensor(name)))
+        return next((f"NaN in {name}" for name in names), "")
 
 
 def _has_nan(tensor: Any) -> bool:
@@ -188,8 +195,10 @@ def _bytes(old: Path, new: Path) -> str:
 def _short(value: Any) -> str:
     if value is _GONE:
         return "gone"
-    told = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return repr(told if len(told) <= _SHOWN else f"{told[:_SHOWN]}...") if told else "''"
+    if isinstance(value, str):
+        return repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")
+    told = json.dumps(value, ensure_ascii=False)
+    return told if len(told) <= _SHOWN else f"{told[:_SHOWN]}..."
 
 
 _KINDS: dict[str, Callable[[Path, Path], str]] = {
