@@ -5,6 +5,7 @@ brought by its hash: from the project's own files, from DVC's cache, or from its
 """
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from wordmill.errors import DataError, ParamsError, WordmillError
 # Of the run that is made again: nothing of it may stand for a new one.
 _LOCK = "dvc.lock"
 _CODE = ("stages", "wordmill")
+# A path that leaves the project upwards may not leave the fresh folder: it lies that much deeper.
+_DEEPER = "inside"
 _MOST_NAMED = 5
 
 
@@ -39,6 +42,7 @@ def check_out(record: Lineage, place: Path) -> Path:
     if resolved(commit) is None or top is None:
         raise ParamsError(f"this repository does not have its commit {commit}; `git fetch` may")
     text = _checked_patch(record)
+    place = place.joinpath(*[_DEEPER] * _num_ups(record))
     place.parent.mkdir(parents=True, exist_ok=True)
     _done("clone", "--quiet", "--no-checkout", top, str(place))
     _done("checkout", "--quiet", "--detach", commit, at=place)
@@ -61,6 +65,7 @@ def bring(record: Lineage, project: Path, *, cache: Path) -> list[str]:
         DataError: it is not to be had as it was, or the code is not what ran.
     """
     read = outside_deps(record["stages"])
+    _link_outside(read, project)
     wanted = dict(by_file(record, read))
     left = {path: md5 for path, md5 in wanted.items() if not _has(project / path, md5)}
     brought = _taken(left, project, cache)
@@ -129,7 +134,7 @@ def _taken(wanted: dict[str, str], project: Path, cache: Path) -> list[str]:
     found: list[str] = []
     for path, md5 in wanted.items():
         for source in (Path(path), cache / md5[:2] / md5[2:]):
-            if _has(source, md5):
+            if _has(source, md5) and not _is_outside(path):  # those are read where they are
                 target = project / path
                 target.unlink(missing_ok=True)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +168,7 @@ def _check_no_more(
         for name, _ in files_in(project / path, root=project):
             file = f"{path}/{name}" if name else path
             if file not in wanted:
-                raise DataError(f"{file} is in its commit, and was not there when it was made")
+                raise DataError(f"{file} was not there when it was made")
 
 
 def _told(missing: list[str], wanted: dict[str, str]) -> str:
@@ -176,6 +181,23 @@ def _told(missing: list[str], wanted: dict[str, str]) -> str:
         f"{first}{more} {what} by now, and neither DVC's cache nor a remote has what was read"
         f" (MD5 {wanted[first]})"
     )
+
+
+def _link_outside(read: dict[str, str], project: Path) -> None:
+    """Let paths that leave the project upwards lead to the same data from the copy."""
+    for path in read:
+        there = Path(os.path.normpath(project / path))
+        if ".." in Path(path).parts and not there.exists():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.symlink_to(Path(path).resolve())
+
+
+def _num_ups(record: Lineage) -> int:
+    return max((Path(path).parts.count("..") for path in outside_deps(record["stages"])), default=0)
+
+
+def _is_outside(path: str) -> bool:
+    return Path(path).is_absolute() or ".." in Path(path).parts
 
 
 def _has(file: Path, md5: str) -> bool:

@@ -107,7 +107,9 @@ def _patch(*, is_diff_kept: bool) -> Patch | None:
     ignored = _paths("ls-files", "--cached", "--ignored", "--exclude-standard", "-z")
     without = [f":(exclude,literal){path}" for path in (*_LEFT_OUT, *ignored)]
     found = git("diff", "HEAD", *_PLAIN, *_PREFIXES, "--", ".", *without) or b""
-    left_out = [path for path in ignored if git("diff", "HEAD", "--name-only", "--", path)]
+    left_out = [
+        _readable(path) for path in ignored if git("diff", "HEAD", "--name-only", "--", path)
+    ]
     if not found and not left_out:
         return None
     why_not = _why_not(found, is_diff_kept=is_diff_kept)
@@ -138,7 +140,19 @@ def _as_text(patch: bytes) -> tuple[Literal["utf-8", "base64"], str]:
 def _untracked() -> dict[str, str]:
     paths = _paths("ls-files", "--others", "--exclude-standard", "-z")
     files = [path for path in paths if Path(path).is_file()]
-    return {path: sha256_of(Path(path)) for path in files[:_MOST_FILES]}
+    return {_readable(path): _hash(Path(path)) for path in files[:_MOST_FILES]}
+
+
+def _hash(file: Path) -> str:
+    try:
+        return sha256_of(file)
+    except PermissionError:
+        return "can't be read"
+
+
+def _readable(path: str) -> str:
+    """A path as a record may hold it: a name need not be UTF-8."""
+    return path.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _paths(*arguments: str) -> list[str]:

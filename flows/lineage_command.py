@@ -101,4 +101,6 @@ def _aliases(versions: Versions, version: ModelVersion) -> list[str]:
 
 
 def _how(found: Found) -> str:
+    if ", " in found.kind or found.kind.startswith("what "):
+        return found.kind
     return f"{'an' if found.kind[0] in 'aeiouM' else 'a'} {found.kind}"

@@ -93,7 +93,7 @@ def _folder(among: Versions, asked: str) -> _Answer:
     versions = versions or among.recorded(lambda record: digest in record["files"].values())
     if not versions:
         raise ParamsError(f"{asked}: no version has these weights (SHA-256 {digest})")
-    return "model folder, by its weights", versions
+    return "model folder by its weights", versions
 
 
 def _number(among: Versions, asked: str) -> _Answer:

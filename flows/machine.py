@@ -39,7 +39,8 @@ class Machine(TypedDict):
 
 def software() -> Software:
     """The interpreter and all packages that it sees."""
-    found = {one.metadata["Name"].lower().replace("_", "-"): one.version for one in distributions()}
+    named = ((one.metadata["Name"], one.version) for one in distributions())
+    found = {name.lower().replace("_", "-"): version for name, version in named if name}
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return Software(python=python, packages=dict(sorted(found.items())))
 

@@ -15,7 +15,6 @@ from dvc.repo.reproduce import reproduce
 
 from flows.group import lead
 from wordmill.errors import DataError, OutputError
-from wordmill.params.section import read_params
 
 
 def main(folder: Path, stage: str) -> int:
@@ -23,12 +22,11 @@ def main(folder: Path, stage: str) -> int:
     lead()
     logging.getLogger("dvc").setLevel(logging.WARNING)
     os.chdir(folder)  # this program's own code is the project's, the stage's is the copy's
-    outs = [Path(out) for out in read_params(Path("dvc.yaml"))["stages"][stage]["outs"]]
-    if there := [str(out) for out in outs if out.exists()]:
-        print(f"{there[0]} is there before {stage} has run", file=sys.stderr)
-        return DataError.exit_status
     try:
         with Repo() as repo:
+            if there := _outs_there(repo, stage):
+                print(f"{there[0]} is there before {stage} has run", file=sys.stderr)
+                return DataError.exit_status
             reproduce(repo, stage, single_item=True, force=True, no_commit=True, run_cache=False)
             kept = [path for path in Path(repo.cache.local.path).rglob("*") if path.is_file()]
     except DvcException as error:
@@ -38,6 +36,10 @@ def main(folder: Path, stage: str) -> int:
         print(f"DVC kept {kept[0]}: a later stage may pass from it", file=sys.stderr)
         return OutputError.exit_status
     return 0
+
+
+def _outs_there(repo: Repo, stage: str) -> list[str]:
+    return [str(out) for one in repo.stage.collect(stage) for out in one.outs if out.exists]
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def test_a_version_is_found_by_every_kind_of_id(project, first_run):
         pipeline["tags"]["prefect.flow_run"]: "Prefect flow run",
         pipeline["tags"]["git.commit"]: "git commit",
         pipeline["tags"]["dvc.clean"]: "what clean made",
-        "./data/finetune/model": "model folder, by its weights",
+        "./data/finetune/model": "model folder by its weights",
     }
     done = run_in(project, "python", "-c", LINEAGES, json.dumps(list(kinds)))
     assert done.returncode == 0, done.stderr

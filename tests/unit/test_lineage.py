@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 from contextlib import contextmanager
 from copy import deepcopy
@@ -216,6 +217,35 @@ def test_data_comes_by_its_hash_or_is_named(project, tmp_path_factory):
         bring(record, fresh(), cache=CACHE)
 
 
+def test_data_outside_of_the_project_is_read_there_and_never_written(
+    project, tmp_path_factory, monkeypatch
+):
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(project, home / "project")
+    monkeypatch.chdir(home / "project")
+    write("../corpus/b.txt", "more text\n")
+    write(home / "far/c.txt", "far text\n")
+    for path in ("../corpus", str(home / "far")):
+        keep(path)
+        lock = json.loads(Path("dvc.lock").read_text())
+        lock["stages"]["make"]["deps"].append({"path": path, "md5": listed(path)[1]})
+        write("dvc.lock", json.dumps(lock))
+    record = recorded()
+    place = tmp_path_factory.mktemp("fresh") / "copy"
+    fresh = check_out(record, place)
+    assert bring(record, fresh, cache=CACHE.resolve()) == ["data/raw/a.txt"]
+    assert (fresh / "../corpus/b.txt").read_text() == "more text\n"
+    assert place in fresh.parents
+    for file in (Path("../corpus/b.txt"), home / "far/c.txt"):
+        before = file.read_text()
+        write(file, "newer\n")
+        with pytest.raises(DataError, match=f"{file} is another by now"):
+            bring(record, check_out(record, place.with_name("other")), cache=CACHE.resolve())
+        shutil.rmtree(place.with_name("other"))
+        assert file.read_text() == "newer\n"
+        write(file, before)
+
+
 class FakeClient:
     """MLflow with all runs."""
 
@@ -355,7 +385,7 @@ def test_a_version_is_found_by_anything_that_it_is_known_by(versions):
         versions.out: "what make made",
         versions.out.removesuffix(".dir"): "what make made",
         raw: "data/raw/a.txt, which make read",
-        "./data/made": "model folder, by its weights",
+        "./data/made": "model folder by its weights",
     }
     for asked, kind in only_the_second.items():
         found = versions.find(asked)
