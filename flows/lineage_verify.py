@@ -124,6 +124,10 @@ def _code(record: Lineage) -> Iterator[Check]:
             yield Check(what="the patch", verdict="cannot be had", detail=patch["why_not"])
             return
         yield _same("the patch", hashlib.sha256(text).hexdigest(), patch["sha256"])
+        if patch["left_out"]:
+            detail = f"{_named(patch['left_out'])} differed and is covered by .gitignore"
+            yield Check(what="all of the patch", verdict="cannot be had", detail=detail)
+            return
     with tempfile.TemporaryDirectory(prefix="wordmill-") as folder:
         yield from _code_that_ran(record, Path(folder) / "code")
 

@@ -326,6 +326,21 @@ def test_data_and_code_that_moved_on_are_told(held):
     assert held.told()[0].startswith("cannot be had  git commit 000")
 
 
+def test_what_the_patch_leaves_out_cannot_be_had(held):
+    held.record["git"]["patch"]["left_out"] = ["passwords.env"]
+    (line,) = held.told()
+    assert line.startswith("cannot be had  all of the patch: passwords.env differed")
+
+
+def test_a_source_that_moved_on_outside_is_told(held):
+    held.record["params"]["ingest"]["sources"] = [{"kind": "python-docs"}]
+    held.record["outside"] = {"python-docs": "CPython 3.0", "https://gone.example": "etag"}
+    changed, lost = held.told()
+    assert changed.startswith("CHANGED        the source python-docs: CPython 3.")
+    assert changed.endswith("was CPython 3.0")
+    assert lost == "cannot be had  the source https://gone.example: it was etag"
+
+
 def test_a_package_that_moved_is_told(held):
     held.record["software"]["packages"]["torch"] = "1.0"
     (line,) = held.told()
