@@ -211,6 +211,13 @@ def test_data_comes_by_its_hash_or_is_named(project, tmp_path_factory):
     write(CACHE / md5[:2] / md5[2:], "flipped\n")
     with pytest.raises(DataError, match=r"^data/raw/a.txt is another"):
         bring(record, fresh(), cache=CACHE)
+    (CACHE / md5[:2] / md5[2:]).unlink()
+    remote = tmp_path_factory.mktemp("remote")
+    write(remote / "files/md5" / md5[:2] / md5[2:], "some text\n")
+    write(".dvc/config", f"[core]\n    remote = far\n['remote \"far\"']\n    url = {remote}\n")
+    place = fresh()
+    bring(record, place, cache=CACHE)
+    assert (place / "data/raw/a.txt").read_text() == "some text\n"
     write("data/raw/a.txt", "some text\n")
     Path("wordmill/new.py").unlink()
     with pytest.raises(DataError, match=r"^wordmill/new.py is not in its commit and patch as it"):
