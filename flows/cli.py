@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_asking(commands)
     _add_judging(commands)
     _add_comparing(commands)
+    _add_lineage(commands)
     return parser
 
 
@@ -177,6 +178,22 @@ def _add_comparing(commands: "Commands") -> None:
     noise = commands.add_parser("seed-noise", help="what another seed changes, for the gate")
     noise.add_argument("grid", help="an experiment whose runs differ in the seed alone")
     noise.set_defaults(command=_seed_noise)
+
+
+def _add_lineage(commands: "Commands") -> None:
+    lineage = commands.add_parser("lineage", help="say where a version comes from")
+    lineage.add_argument(
+        "id",
+        help="a version, an alias, an MLflow or Prefect run, a git commit, DVC's hash, or a folder",
+    )
+    lineage.add_argument("--json", action="store_true", help="for programs")
+    lineage.add_argument("--verify", action="store_true", help="take every hash again")
+    lineage.set_defaults(command=_lineage)
+
+    reproduce = commands.add_parser("reproduce", help="make a version again and compare the two")
+    reproduce.add_argument("version", help="its number, or anything that `lineage` takes")
+    reproduce.add_argument("--keep", type=Path, metavar="FOLDER", help="where to make and leave it")
+    reproduce.set_defaults(command=_reproduce)
 
 
 def _retrain(arguments: argparse.Namespace) -> int:
@@ -346,6 +363,25 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     print(compare(arguments.names, out=arguments.out))
     return 0
+
+
+def _lineage(arguments: argparse.Namespace) -> int:
+    params = _checked_params()
+    from flows.lineage_command import show_lineage
+
+    return show_lineage(
+        arguments.id,
+        model=params.registry.name,
+        is_json=arguments.json,
+        is_verified=arguments.verify,
+    )
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    params = _checked_params()
+    from flows.reproduce import reproduce
+
+    return reproduce(arguments.version, model=params.registry.name, keep=arguments.keep)
 
 
 def _schedule(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from flows.lineage_store import keep_lineage
 from flows.located import engine_settings
 from flows.parity import MODEL_FOLDER, PARITY, Parity, check_version, stage_parity
 from flows.registry import CHALLENGER, FILES_TAG, Registry, registry_alone
@@ -71,15 +72,15 @@ def register(
     listing = listing_text(_listed(uri))
     _store(registry, model_id, {LISTING: listing})
     registry.create_if_absent()
-    number = str(
-        registry.client.create_model_version(
-            registry.name,
-            uri,
-            run_id=run_id,
-            tags={**tags, FILES_TAG: digest_of(listing)},
-            description=in_short(card)[:_MAX_DESCRIPTION_CHARS],
-        ).version
+    made = registry.client.create_model_version(
+        registry.name,
+        uri,
+        run_id=run_id,
+        tags={**tags, FILES_TAG: digest_of(listing)},
+        description=in_short(card)[:_MAX_DESCRIPTION_CHARS],
     )
+    number = str(made.version)
+    keep_lineage(registry.client, made, params=params, tags=tags)
     check_version(registry, number)
     with registry_alone(wait_seconds=_WAIT_SECONDS):
         registry.mark_tested(number)

@@ -22,6 +22,7 @@ from flows.cancel import CancelError, cancellable
 from flows.group import lead
 from flows.keeping import keep
 from flows.lineage import dvc_tags, git_tags, version_tags
+from flows.lineage_record import identity_tags
 from flows.missed import made_up_for
 from flows.moving import DisagreementError
 from flows.notify import tell
@@ -223,7 +224,9 @@ def _take_to_registry(
     """
     key = version_tags()
     found = registry.verified_version_of(key)
-    made = found or register(registry, run_id, params, {**tags, **dvc_tags(), **key})
+    made = found or register(
+        registry, run_id, params, {**tags, **dvc_tags(), **key, **identity_tags()}
+    )
     is_tested_now = found is None and judge is None  # a gate may take hours
     check = check_stored if is_tested_now else check_version
     by = f"retrain {flow_run.name}, {whoami()}"

@@ -18,6 +18,8 @@ from flows.registry import FILES_TAG, Registry
 from wordmill.errors import DataError
 
 LISTING = "files.json"
+LINEAGE = "lineage.json"
+"""Stored when the version has a number; a tag of its own holds its hash."""
 
 # What loading a version leaves in its folder.
 _BY_LOADING = ("__pycache__", "registered_model_meta")
@@ -30,7 +32,7 @@ def sha256_of(path: Path) -> str:
 
 
 def listed(folder: Path) -> dict[str, str]:
-    """Every file of a folder with its SHA-256, but for the list and what loading leaves."""
+    """Every file of a folder with its SHA-256, but for those that are no part of the list."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in files}
     return {name: sha256_of(path) for name, path in names.items() if _is_of_version(name)}
@@ -120,4 +122,6 @@ def _first_difference(wanted: dict[str, str], found: dict[str, str]) -> str | No
 
 
 def _is_of_version(name: str) -> bool:
-    return name != LISTING and not any(part in _BY_LOADING for part in Path(name).parts)
+    return name not in (LISTING, LINEAGE) and not any(
+        part in _BY_LOADING for part in Path(name).parts
+    )

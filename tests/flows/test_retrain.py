@@ -71,6 +71,65 @@ def test_the_champion_answers_as_the_stage_did(project, first_run):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+LINEAGES = """
+import contextlib, io, json, sys
+from flows import workspace
+workspace.enter()
+from flows.lineage_command import show_lineage
+found = {}
+for asked in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        show_lineage(asked, model="small", is_json=True, is_verified=False)
+    found[asked] = json.loads(told.getvalue())
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_a_version_is_found_by_every_kind_of_id(project, first_run):
+    runs = {run["name"]: run for run in tracked(project)["runs"]}
+    (pipeline,) = (run for run in runs.values() if "git.commit" in run["tags"])
+    kinds = {
+        "1": "version",
+        "champion": "alias",
+        pipeline["id"]: "MLflow run of the pipeline",
+        runs["finetune"]["id"]: "MLflow run of finetune",
+        pipeline["tags"]["prefect.flow_run"]: "Prefect flow run",
+        pipeline["tags"]["git.commit"]: "git commit",
+        pipeline["tags"]["dvc.clean"]: "what clean made",
+        "./data/finetune/model": "model folder by its weights",
+    }
+    done = run_in(project, "python", "-c", LINEAGES, json.dumps(list(kinds)))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {asked: one["kind"] for asked, one in found.items()} == kinds
+    (record,) = {json.dumps(one["lineage"], sort_keys=True) for one in found.values()}
+    record = json.loads(record)
+    assert record["mlflow_run"] == pipeline["id"]
+    assert record["runs"]["evaluate"]["id"] == runs["evaluate"]["id"]
+    assert record["scores"]["identity"]["tokenizer"] == record["tokenizer"]
+    assert [part["address"] for part in record["sources"]] == ["texts.jsonl", "pairs.jsonl"]
+    tags = found["1"]["tags"]
+    assert tags["wordmill.tokenizer"] == record["tokenizer"]
+    assert tags["wordmill.weights"] == record["weights"]
+
+
+@pytest.mark.slow
+def test_a_flipped_bit_of_a_version_is_named(project, first_run):
+    command = ["python", "-m", "flows.cli", "lineage", "champion", "--verify"]
+    done = run_in(project, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 no longer match, 0 cannot be had" in done.stdout
+    (weights,) = project.glob("mlartifacts/models/*/artifacts/artifacts/model/model.safetensors")
+    before = weights.read_bytes()
+    weights.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    done = run_in(project, *command)
+    weights.write_bytes(before)
+    assert done.returncode == 65
+    (line,) = (line for line in done.stdout.splitlines() if "CHANGED" in line)
+    assert line.endswith("artifacts/model/model.safetensors has other bytes")
+
+
 @pytest.mark.slow
 def test_a_second_run_finds_nothing_to_do(project, first_run):
     done = retrain(project)

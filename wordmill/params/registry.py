@@ -16,4 +16,7 @@ class RegistryParams(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     """The registered model's name in MLflow: `models:/NAME@champion`."""
+    is_diff_kept: bool
+    """Whether a version keeps the patch of what was not committed; without it, it can't be made
+    again from a tree that was changed."""
     gate: GateParams

@@ -1,0 +1,154 @@
+"""Where lineage.json lies: with a version's MLflow run, and beside the registered model.
+
+The version's tag `wordmill.lineage` is the record's SHA-256: an edit of either copy shows.
+"""
+
+import json
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities import Run as MlflowRun
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from flows.git_state import sha256_of
+from flows.lineage_record import Lineage, Run, lineage
+from flows.version_files import LINEAGE
+from wordmill.errors import DataError
+from wordmill.files import write_json
+from wordmill.params.everything import Params
+
+FILE = LINEAGE
+HASH_TAG = "wordmill.lineage"
+# Not of the version: what MLflow and Python write into a folder that they read.
+_NOT_ITS_OWN = ("registered_model_meta", FILE)
+_CACHES = "__pycache__"
+
+
+def keep_lineage(
+    client: MlflowClient, made: ModelVersion, *, params: Params, tags: dict[str, str]
+) -> None:
+    """Write the record of a version that was just made, with its run and beside its model.
+
+    Args:
+        client: of MLflow.
+        made: the version.
+        params: that it was made with.
+        tags: of the version.
+    """
+    assert made.run_id is not None
+    with version_files(client, made) as found:
+        files = {path: sha256_of(file) for path, file in found.items()}
+    record = lineage(
+        run_id=made.run_id,
+        version=str(made.version),
+        params=params,
+        tags=tags,
+        runs=runs_of(client, client.get_run(made.run_id)),
+        files=files,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / FILE
+        write_json(file, record)
+        client.log_artifact(made.run_id, str(file))
+        client.log_model_artifact(_model_id(made), str(file))
+        client.set_model_version_tag(made.name, str(made.version), HASH_TAG, sha256_of(file))
+
+
+def record_of(client: MlflowClient, version: ModelVersion) -> Lineage | None:
+    """The record of a version, None if it has none: an older wordmill registered it.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    text = record_text(client, version)
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        name = f"version {version.version} of {version.name}"
+        raise DataError(f"{name}: its {FILE} is broken; `--verify` says of its copies") from None
+
+
+def record_text(client: MlflowClient, version: ModelVersion) -> bytes | None:
+    """The bytes of a version's record: the copy with its model, else that with its run."""
+    return next((text for text in copies(client, version).values() if text is not None), None)
+
+
+def copies(client: MlflowClient, version: ModelVersion) -> dict[str, bytes | None]:
+    """Both copies of a version's record, None where one is not to be had."""
+    model = client.get_model_version_download_uri(version.name, str(version.version))
+    places = {"with the model": f"{model}/{FILE}"}
+    if version.run_id:
+        places["with the run"] = f"runs:/{version.run_id}/{FILE}"
+    return {where: _bytes(uri) for where, uri in places.items()}
+
+
+@contextmanager
+def version_files(client: MlflowClient, version: ModelVersion) -> Generator[dict[str, Path]]:
+    """Every file that was registered, by its path in the version.
+
+    What had to be fetched is gone when the block ends.
+
+    Raises:
+        MlflowException: they are not to be had.
+    """
+    uri = client.get_model_version_download_uri(version.name, str(version.version))
+    with local_folder(uri) as folder:
+        found = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*"))}
+        yield {path: file for path, file in found.items() if _is_its_own(path, file)}
+
+
+@contextmanager
+def local_folder(uri: str) -> Generator[Path]:
+    """A folder of artifacts: where it lies on this machine, or a copy that is gone afterwards."""
+    address = urlparse(uri)
+    if address.scheme in ("", "file"):
+        yield Path(url2pathname(address.path))
+        return
+    with tempfile.TemporaryDirectory() as fetched:
+        yield Path(download_artifacts(artifact_uri=uri, dst_path=fetched))
+
+
+def _model_id(made: ModelVersion) -> str:
+    # A version knows its model by its source alone, `models:/m-...`, unless it was told the id.
+    return made.model_id or str(made.source).rpartition("/")[2]
+
+
+def runs_of(client: MlflowClient, pipeline: MlflowRun) -> dict[str, Run]:
+    """The runs that made the outputs which a pipeline's run stands on, by stage."""
+    found: dict[str, Run] = {}
+    for tag, run_id in pipeline.data.tags.items():
+        how, _, stage = tag.partition(".")
+        if how in ("made", "reused") and stage:
+            is_reused = how == "reused"
+            found[stage] = Run(id=run_id, is_reused=is_reused, seconds=_seconds(client, run_id))
+    return found
+
+
+def _seconds(client: MlflowClient, run_id: str) -> float | None:
+    try:
+        info: Any = client.get_run(run_id).info
+    except MlflowException:
+        return None
+    return None if info.end_time is None else (info.end_time - info.start_time) / 1000
+
+
+def _bytes(uri: str) -> bytes | None:
+    with tempfile.TemporaryDirectory() as fetched:
+        try:
+            return Path(download_artifacts(artifact_uri=uri, dst_path=fetched)).read_bytes()
+        except (MlflowException, OSError):
+            return None
+
+
+def _is_its_own(path: str, file: Path) -> bool:
+    return file.is_file() and path not in _NOT_ITS_OWN and _CACHES not in file.parts
