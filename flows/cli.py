@@ -270,14 +270,16 @@ def _promote(arguments: argparse.Namespace) -> int:
         raise ParamsError("give a version to promote, or --reconcile registry, file or a version")
     if which is not None and which not in ("registry", "file") and not which.isdecimal():
         raise ParamsError(f"--reconcile {which}: allowed: registry, file, or a version's number")
-    name = _checked_params().registry.name
+    params = _checked_params()
+    name, reason = params.registry.name, arguments.reason
+    from flows.gate import by_hand
     from flows.promoting import promote_version, reconcile_to
 
-    reason = arguments.reason
     if which is not None:
         print(reconcile_to(name, which, reason=reason))
     else:
-        print(promote_version(name, str(version), reason=reason))
+        judge = by_hand(params)
+        print(promote_version(name, str(version), reason=reason, judge=judge))
     return 0
 
 

@@ -10,15 +10,22 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from mlflow import MlflowClient
+
 from flows.answerer import Located
 from flows.located import located
 from flows.located_result import evaluation_of
 from flows.pipeline import Outcome, run_stage
-from flows.workspace import GATE, STATE
+from flows.promoting import Judge
+from flows.registry import GATE_TAG, Registry
+from flows.workspace import GATE, STATE, only_flow
 from wordmill.errors import DataError, OutputError, ParamsError, TryAgainError, WordmillError
-from wordmill.files import replaced_file, write_json
-from wordmill.gate.verdict import Verdict
+from wordmill.files import replaced_file, sha256_of, size_of, write_json
+from wordmill.gate.evidence import from_record
+from wordmill.gate.rules import decision, findings
+from wordmill.gate.verdict import Verdict, gate_lines
 from wordmill.params.everything import Params
+from wordmill.report.record import Record
 
 SEED_NOISE = Path("registry/seed_noise.json")
 
@@ -26,22 +33,75 @@ _ASKED = STATE / "gate.json"
 _KINDS = {kind.exit_status: kind for kind in (ParamsError, DataError, OutputError, TryAgainError)}
 
 
-def judged(
-    challenger: str,
-    champion: str | None,
+def gate(
+    registry: Registry,
     params: Params,
     *,
     parent_run: str = "",
     log: Callable[[str], None] = print,
-) -> Verdict:
-    """Score a version beside the champion and say what follows.
+) -> Judge:
+    """The gate, as promotion asks it.
+
+    What it says is kept with the challenger: a tag, and data/gate with its run.
 
     Args:
-        challenger: its version.
-        champion: the version that serves, None where there is none.
+        registry: of the versions.
         params: of the project.
         parent_run: the MLflow run that asks.
         log: takes the lines that the job prints.
+    """
+
+    def judge(challenger: str, champion: str | None) -> Verdict:
+        if champion is None:
+            verdict = _of_first(challenger, params)
+        else:
+            verdict = _of_both(challenger, champion, params, parent_run=parent_run, log=log)
+            run_id = registry.version(challenger).run_id
+            registry.client.log_artifacts(run_id, str(GATE), GATE.name)
+        registry.tag(challenger, GATE_TAG, verdict["decision"])
+        return verdict
+
+    return judge
+
+
+def by_hand(params: Params) -> Judge:
+    """The gate for a person who promotes: nothing else changes the project while it works."""
+
+    def judge(challenger: str, champion: str | None) -> Verdict:
+        with only_flow():
+            registry = Registry(MlflowClient(), params.registry.name)
+            verdict = gate(registry, params)(challenger, champion)
+        print(gate_lines(verdict), flush=True)
+        return verdict
+
+    return judge
+
+
+def _of_first(challenger: str, params: Params) -> Verdict:
+    """Nobody is to be beaten: limits alone decide."""
+    with located(challenger, params) as found, evaluation_of(challenger) as evaluation:
+        scores = evaluation / "scores.json"
+        record: Record = json.loads(scores.read_text(encoding="utf-8"))
+        seen = findings(from_record(record, num_bytes=size_of(found.folder)), params.registry.gate)
+        return {
+            "decision": decision(seen),
+            "challenger": challenger,
+            "champion": None,
+            "sets": {kind: record["identity"][kind] for kind in record["primary"]},
+            "evaluation": sha256_of(scores),
+            "findings": seen,
+        }
+
+
+def _of_both(
+    challenger: str,
+    champion: str,
+    params: Params,
+    *,
+    parent_run: str,
+    log: Callable[[str], None],
+) -> Verdict:
+    """Run the job.
 
     Raises:
         WordmillError: the challenger can't be loaded, its evaluation is not to be had, or the
@@ -50,27 +110,19 @@ def judged(
     with ExitStack() as stack:
         asked: dict[str, Any] = {
             "challenger": _version(challenger, stack.enter_context(located(challenger, params))),
-            "champion": None,
+            "champion": {"version": champion, "folder": "", "max_source_tokens": 0},
             "champion_error": "",
             "evaluation": str(stack.enter_context(evaluation_of(challenger)).resolve()),
             "seed_deviations": _seed_deviations(),
         }
-        if champion is not None:
-            try:
-                found = stack.enter_context(located(champion, params))
-                asked["champion"] = _version(champion, found)
-            except WordmillError as error:  # the gate holds, and says so
-                asked["champion"] = {"version": champion, "folder": "", "max_source_tokens": 0}
-                asked["champion_error"] = str(error)
+        try:
+            asked["champion"] = _version(champion, stack.enter_context(located(champion, params)))
+        except WordmillError as error:  # the gate holds, and says so
+            asked["champion_error"] = str(error)
         with replaced_file(_ASKED) as partial:
             write_json(partial, asked)
         outcome = run_stage(
-            "gate",
-            why=[],
-            is_forced=False,
-            parent_run=parent_run,
-            log=log,
-            is_outside=True,
+            "gate", why=[], is_forced=False, parent_run=parent_run, log=log, is_outside=True
         )
     _check(outcome)
     return json.loads((GATE / "verdict.json").read_text(encoding="utf-8"))

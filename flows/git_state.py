@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from wordmill.files import sha256_of
+
 NO_COMMIT = "none"
 
 # What a run itself writes in the tree; see flows/lineage.py.
@@ -95,12 +97,6 @@ def resolved(revision: str) -> str | None:
     """The commit that a branch, tag or shortened hash means, None if there is none."""
     found = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     return found.decode().strip() if found else None
-
-
-def sha256_of(file: Path) -> str:
-    """The SHA-256 of a file's bytes."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _patch(*, is_diff_kept: bool) -> Patch | None:

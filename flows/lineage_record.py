@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from flows import dag
-from flows.git_state import Code, code_state, sha256_of
+from flows.git_state import Code, code_state
 from flows.hashes import Manifest
 from flows.lineage_files import Made, changed_since, folder_files, stages_made
 from flows.machine import Machine, Software, machine, software
+from wordmill.files import sha256_of
 from wordmill.params.everything import Params
 
 FORM = 1

@@ -18,11 +18,10 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from flows.git_state import sha256_of
 from flows.lineage_record import Lineage, Run, lineage
 from flows.version_files import LINEAGE
 from wordmill.errors import DataError
-from wordmill.files import write_json
+from wordmill.files import sha256_of, write_json
 from wordmill.params.everything import Params
 
 FILE = LINEAGE

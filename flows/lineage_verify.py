@@ -16,13 +16,14 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from flows.fresh_copy import by_file, check_out, is_code, outside_now
-from flows.git_state import patch_bytes, resolved, sha256_of
+from flows.git_state import patch_bytes, resolved
 from flows.hashes import FOLDER
 from flows.lineage_files import md5_of, outside_deps, read_listing
 from flows.lineage_record import Lineage
 from flows.lineage_store import HASH_TAG, copies, version_files
 from flows.machine import software
 from wordmill.errors import ParamsError
+from wordmill.files import sha256_of
 
 Verdict = Literal["as recorded", "CHANGED", "cannot be had"]
 

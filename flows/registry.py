@@ -20,6 +20,8 @@ CHALLENGER = "challenger"
 
 FILES_TAG = "wordmill.files"
 """SHA-256 of the list of a version's files."""
+GATE_TAG = "wordmill.gate"
+"""What the gate said of a version last."""
 _VERIFIED_TAG = "wordmill.verified"
 _HEAD_TAG = "wordmill.promotions"
 
@@ -109,7 +111,15 @@ class Registry:
 
     def mark_tested(self, number: str) -> None:
         """Say that a version's files and answers are what they have to be: it may be champion."""
-        self.client.set_model_version_tag(self.name, number, _VERIFIED_TAG, "true")
+        self.tag(number, _VERIFIED_TAG, "true")
+
+    def tag(self, number: str, name: str, value: str) -> None:
+        """Set a tag of a version."""
+        self.client.set_model_version_tag(self.name, number, name, value)
+
+    def is_judged(self, number: str) -> bool:
+        """Whether the gate has said something of a version."""
+        return GATE_TAG in self.version(number).tags
 
     def give(self, alias: str, number: str) -> None:
         """Let a version have an alias; whoever had it loses it in the same step."""

@@ -1,6 +1,5 @@
 """`wordmill report`: the page of the last evaluation again, with the votes there are by now."""
 
-import hashlib
 import json
 import webbrowser
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from flows.workspace import GATE, STATE
 from wordmill.errors import DataError, ParamsError
-from wordmill.files import replaced_file
+from wordmill.files import replaced_file, sha256_of
 from wordmill.gate.verdict import Verdict
 from wordmill.judging.votes import FOLDER, votes
 from wordmill.report.page import page
@@ -56,8 +55,7 @@ def with_champion() -> tuple[Record, Verdict | None]:
     if not (GATE / "verdict.json").exists():
         return record, None
     verdict: Verdict = _read(GATE / "verdict.json")
-    evaluated = hashlib.sha256((EVALUATION / "scores.json").read_bytes()).hexdigest()
-    if verdict["evaluation"] != evaluated:  # of another version
+    if verdict["evaluation"] != sha256_of(EVALUATION / "scores.json"):  # of another version
         return record, None
     return _read(GATE / "scores.json"), verdict
 

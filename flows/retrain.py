@@ -19,17 +19,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from flows import artifacts, dag, last_end
 from flows.budget import Budget
 from flows.cancel import CancelError, cancellable
+from flows.gate import gate
 from flows.group import lead
 from flows.keeping import keep
 from flows.lineage import dvc_tags, git_tags, version_tags
 from flows.lineage_record import identity_tags
 from flows.missed import made_up_for
-from flows.moving import DisagreementError
 from flows.notify import tell
 from flows.parity import check_version
 from flows.pipeline import Outcome, run_stage, stopped_before
 from flows.plan import plan, told
-from flows.promoting import Judge, consider, settled, whoami
+from flows.promoting import consider, settled, whoami
 from flows.push import check_remote
 from flows.recovery import begun, repair
 from flows.registering import register
@@ -40,6 +40,7 @@ from flows.tracking import Tracking
 from flows.version_files import check_stored
 from flows.workspace import PARAMS, BusyError, enter, only_flow
 from wordmill.errors import DataError, TryAgainError, WordmillError
+from wordmill.gate.verdict import Verdict
 from wordmill.params.everything import Params
 from wordmill.params.section import parse_params, read_params
 
@@ -78,6 +79,17 @@ def stage_task(
     if outcome.verdict == "stopped":
         return _stopped(outcome)
     return Completed(message=outcome.message, data=outcome)
+
+
+@task(name="gate", task_run_name="gate", cache_policy=NO_CACHE, persist_result=False)
+def gate_task(
+    registry: Registry, params: Params, parent_run: str, challenger: str, champion: str | None
+) -> Verdict:
+    """Score challenger and champion in one job, and decide."""
+    log = get_run_logger().info
+    verdict = gate(registry, params, parent_run=parent_run, log=log)(challenger, champion)
+    log("gate: %s to version %s", verdict["decision"], challenger)
+    return verdict
 
 
 def _stopped(outcome: Outcome) -> State[Outcome]:
@@ -167,7 +179,7 @@ def _brought_up_to_date(params: Params, *, is_forced: bool, budget: Budget) -> S
     steps = plan(is_forced=is_forced)
     has_work = any(step.may_run for step in steps)
     known = None if has_work else registry.verified_version_of(version_tags())
-    if known and registry.holder_of(CHAMPION):
+    if known and _is_settled(registry, known):
         summary.standing = registry.standing(known, is_new=False)
         return summary
     tags = {**git_tags(), "prefect.flow_run": str(flow_run.id)}
@@ -182,6 +194,12 @@ def _brought_up_to_date(params: Params, *, is_forced: bool, budget: Budget) -> S
         _link(tracking, summary, run_id)
         _take_to_registry(registry, summary, params, run_id, tags)
     return summary
+
+
+def _is_settled(registry: Registry, known: str) -> bool:
+    """Whether there is nothing left to decide about a version."""
+    champion = registry.holder_of(CHAMPION)
+    return champion is not None and (known == champion or registry.is_judged(known))
 
 
 def _shell_status(failed: Outcome) -> int:
@@ -211,28 +229,25 @@ def _link(tracking: Tracking, summary: Summary, run_id: str) -> None:
 
 
 def _take_to_registry(
-    registry: Registry,
-    summary: Summary,
-    params: Params,
-    run_id: str,
-    tags: dict[str, str],
-    judge: Judge | None = None,
+    registry: Registry, summary: Summary, params: Params, run_id: str, tags: dict[str, str]
 ) -> None:
-    """Register what was made, once, and make it champion if it has earned that.
-
-    Where there is no champion yet, there is nothing to earn.
-    """
+    """Register what was made, once, and make it champion if it has earned that."""
     key = version_tags()
     found = registry.verified_version_of(key)
     made = found or register(
         registry, run_id, params, {**tags, **dvc_tags(), **key, **identity_tags()}
     )
-    is_tested_now = found is None and judge is None  # a gate may take hours
-    check = check_stored if is_tested_now else check_version
+
+    def judge(challenger: str, champion: str | None) -> Verdict:
+        return gate_task(registry, params, run_id, challenger, champion)
+
+    # It was tested a moment ago, where no job lay between.
+    is_first = registry.holder_of(CHAMPION) is None
+    check = check_stored if found is None and is_first else check_version
     by = f"retrain {flow_run.name}, {whoami()}"
     try:
         consider(registry, made, judge=judge, by=by, check=check)
-    except (DisagreementError, TryAgainError) as error:
+    except WordmillError as error:
         summary.held_because = str(error)
     summary.standing = registry.standing(made, is_new=found is None)
 

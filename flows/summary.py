@@ -7,7 +7,7 @@ from flows.pipeline import Outcome
 from flows.registry import CHAMPION, Standing
 from flows.report import with_champion
 from flows.workspace import GATE
-from wordmill.gate.verdict import Verdict
+from wordmill.gate.verdict import gate_lines
 from wordmill.report.markdown import terminal
 
 _EVALUATION = Path("data/evaluate")
@@ -121,18 +121,6 @@ class Summary:
         if self.standing and self.standing.alias != CHAMPION:
             steps.insert(0, f"wordmill promote {self.standing.version:10}make it champion")
         return "Next (in .venv/bin):\n" + "\n".join(f"  {step}" for step in steps)
-
-
-def gate_lines(verdict: Verdict) -> str:
-    """What the gate said, a line a rule."""
-    champion = verdict["champion"]
-    against = f"against the champion, version {champion}" if champion else "no champion to beat"
-    lines = [f"Gate: {verdict['decision']}, version {verdict['challenger']} {against}"]
-    lines += [
-        f"  {one['decision']:8} {one['rule']}, {one['about']}: {one['said']}"
-        for one in verdict["findings"]
-    ]
-    return "\n".join(lines)
 
 
 def _shortened(why: list[str]) -> str:

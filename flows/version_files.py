@@ -16,6 +16,7 @@ from urllib.request import url2pathname
 
 from flows.registry import FILES_TAG, Registry
 from wordmill.errors import DataError
+from wordmill.files import sha256_of
 
 LISTING = "files.json"
 LINEAGE = "lineage.json"
@@ -23,12 +24,6 @@ LINEAGE = "lineage.json"
 
 # What loading a version leaves in its folder.
 _BY_LOADING = ("__pycache__", "registered_model_meta")
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file, which need not fit into memory."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def listed(folder: Path) -> dict[str, str]:

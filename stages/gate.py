@@ -4,8 +4,8 @@ No stage of the DAG: which version is champion is no file that DVC could watch. 
 .wordmill/gate.json what is asked; the result is data/gate, which nothing else is made from.
 """
 
-import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -16,9 +16,9 @@ from wordmill.data.records import Pair, read_records
 from wordmill.errors import DataError, ParamsError
 from wordmill.evaluation.answering import labels_of
 from wordmill.evaluation.comparison import FINAL, set_hash
-from wordmill.files import write_json
+from wordmill.files import sha256_of, size_of, write_json
 from wordmill.gate.contest import Contender, Contest, Outcome
-from wordmill.gate.evidence import CHAMPION, Evidence
+from wordmill.gate.evidence import CHAMPION, Evidence, from_record
 from wordmill.gate.record import beside_champion
 from wordmill.gate.rules import decision, findings, guarded_scores, primary_score
 from wordmill.gate.verdict import Verdict
@@ -29,7 +29,7 @@ from wordmill.params.evaluate import EvaluateParams
 from wordmill.params.gate import GateParams
 from wordmill.params.registry import RegistryParams
 from wordmill.report.page import page
-from wordmill.report.record import Record
+from wordmill.report.record import Record, Scored
 
 ASKED = Path(".wordmill/gate.json")
 
@@ -47,7 +47,7 @@ class Asked(TypedDict):
     """What the flow asks for."""
 
     challenger: Version
-    champion: Version | None
+    champion: Version
     champion_error: str
     """Why the champion can't be had, if it can't."""
     evaluation: str
@@ -60,27 +60,24 @@ def main(stage: Stage) -> str:
     """Write data/gate: the verdict, and the report with the champion in it."""
     asked: Asked = _json(ASKED)
     rules = stage.section("registry", RegistryParams).gate
+    params = stage.section("evaluate", EvaluateParams)
     record: Record = _json(Path(asked["evaluation"]) / "scores.json")
     challenger = _contender(asked["challenger"], stage)
-    params = stage.section("evaluate", EvaluateParams)
     sets = held_out(stage, params, challenger.tokenizer)
-    primary = {kind: PRIMARY[kind] for kind in ("documents", *sets.tasks)}
-    decides = primary_score(primary, rules)
-    wanted = [decides, *guarded_scores(primary, rules)]
-    outcome, differences, error = _scored(stage, asked, challenger, sets, params, wanted)
-    scored: dict[str, Any] = {task: part.scores for task, part in outcome.tasks.items()}
-    evidence = Evidence(
-        scores={"documents": outcome.documents.scores, **scored},
-        primary=primary,
-        differences=differences,
-        speeds=_speeds(outcome),
-        num_bytes=_size(Path(asked["challenger"]["folder"])),
-        bias=[one for one in record["bias"] if one["system"] == FINAL],
-        memorization=[one for one in record["memorization"] if one["system"] == FINAL],
-        seed_deviation=asked["seed_deviations"].get(decides),
-        changed=_changed(record, sets, params),
-        champion_error=error,
-    )
+    outcome, differences, error = _scored(stage, asked, challenger, sets, params, rules)
+    num_bytes = size_of(Path(asked["challenger"]["folder"]))
+    evidence = from_record(record, num_bytes=num_bytes, champion_error=error)
+    evidence = replace(evidence, changed=_changed(record, sets, params))
+    if outcome is not None:
+        scores: dict[str, Scored] = {task: part.scores for task, part in outcome.tasks.items()}
+        evidence = replace(
+            evidence,
+            scores={"documents": outcome.documents.scores, **scores},
+            primary=_primary(sets),
+            differences=differences,
+            speeds=_speeds(outcome),
+            seed_deviation=asked["seed_deviations"].get(primary_score(_primary(sets), rules)),
+        )
     verdict = _verdict(asked, evidence, rules, sets)
     _write(stage, Path(asked["evaluation"]), record, sets, outcome, verdict)
     return told(verdict)
@@ -88,12 +85,11 @@ def main(stage: Stage) -> str:
 
 def told(verdict: Verdict) -> str:
     """The decision in a line, with what it hangs on."""
-    findings = verdict["findings"]
-    why = [one for one in findings if one["decision"] == verdict["decision"]]
+    why = [one for one in verdict["findings"] if one["decision"] == verdict["decision"]]
     if verdict["decision"] == "PROMOTE":
         why = [one for one in why if one["rule"] == "primary"]
     reasons = "; ".join(f"{one['about']} {one['said']}" for one in why)
-    return f"{verdict['decision']}: {reasons or 'there is no champion to beat'}"
+    return f"{verdict['decision']}: {reasons}"
 
 
 def _scored(
@@ -102,42 +98,39 @@ def _scored(
     challenger: Contender,
     sets: Sets,
     params: EvaluateParams,
-    wanted: list[str],
-) -> tuple[Outcome, dict[str, Difference], str]:
-    """The outcome, the wanted differences, and why the champion is not in them if it isn't."""
-    contenders, error = {FINAL: challenger}, asked["champion_error"]
-    labels = labels_of(read_records(stage.input("clean"), Pair, "train"))
-    if asked["champion"] and not error:
-        try:
-            contenders = {CHAMPION: _contender(asked["champion"], stage), **contenders}
-        except DataError as failed:
-            error = str(failed)
-
-    def held(contenders: dict[str, Contender]) -> tuple[Outcome, dict[str, Difference]]:
+    rules: GateParams,
+) -> tuple[Outcome | None, dict[str, Difference], str]:
+    """The outcome and the differences that rules ask for; or why there is none."""
+    if asked["champion_error"]:
+        return None, {}, asked["champion_error"]
+    try:
+        champion = _contender(asked["champion"], stage)
         contest = Contest(
-            contenders,
+            {CHAMPION: champion, FINAL: challenger},
             params=params,
             context_tokens=stage.value("model", "context_tokens"),
             seed=stage.seed,
             **stage.progress,
         )
         outcome = contest.outcome(
-            sets.documents, sets.tasks, labels=labels, training_texts=training_texts(stage)
+            sets.documents,
+            sets.tasks,
+            labels=labels_of(read_records(stage.input("clean"), Pair, "train")),
+            training_texts=training_texts(stage),
         )
-        return outcome, contest.differences(outcome, wanted)
+    except (DataError, ParamsError) as error:  # the latter: it can't say as much as is asked
+        return None, {}, str(error)
+    primary = _primary(sets)
+    wanted = [primary_score(primary, rules), *guarded_scores(primary, rules)]
+    differences = contest.differences(outcome, wanted)
+    if missing := [name for name in wanted if name not in differences]:
+        there = ", ".join(f"{kind}/{metric}" for kind, metric in primary.items())
+        raise ParamsError(f"registry.gate.primary: {missing[0]} is not scored; such as {there} is")
+    return outcome, differences, ""
 
-    try:
-        outcome, differences = held(contenders)
-    except ParamsError as failed:  # the decoding asks more than a model can say
-        if CHAMPION not in contenders:
-            raise
-        error = str(failed)
-        outcome, differences = held({FINAL: challenger})
-    if differences.keys() != set(wanted) and CHAMPION in outcome.documents.scores:
-        missing = next(name for name in wanted if name not in differences)
-        there = ", ".join(f"{kind}/{PRIMARY[kind]}" for kind in ("documents", *sets.tasks))
-        raise ParamsError(f"registry.gate.primary: {missing} is not scored; choose from {there}")
-    return outcome, differences, error
+
+def _primary(sets: Sets) -> dict[str, str]:
+    return {kind: PRIMARY[kind] for kind in ("documents", *sets.tasks)}
 
 
 def _contender(version: Version, stage: Stage) -> Contender:
@@ -160,10 +153,6 @@ def _speeds(outcome: Outcome) -> dict[str, float]:
     return {name: tokens / seconds for name, (tokens, seconds) in totals.items() if tokens}
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def _set_hashes(sets: Sets) -> dict[str, str]:
     return {
         "documents": set_hash(document.id for document in sets.documents),
@@ -184,36 +173,34 @@ def _changed(record: Record, sets: Sets, params: EvaluateParams) -> list[str]:
 
 def _verdict(asked: Asked, evidence: Evidence, rules: GateParams, sets: Sets) -> Verdict:
     found = findings(evidence, rules)
-    champion = asked["champion"]
     return {
         "decision": decision(found),
         "challenger": asked["challenger"]["version"],
-        "champion": champion["version"] if champion else None,
+        "champion": asked["champion"]["version"],
         "sets": _set_hashes(sets),
-        "evaluation": scores_digest(Path(asked["evaluation"])),
+        "evaluation": sha256_of(Path(asked["evaluation"]) / "scores.json"),
         "findings": found,
     }
 
 
-def scores_digest(evaluation: Path) -> str:
-    """SHA-256 of an evaluation's scores."""
-    return hashlib.sha256((evaluation / "scores.json").read_bytes()).hexdigest()
-
-
 def _write(
-    stage: Stage, evaluation: Path, record: Record, sets: Sets, outcome: Outcome, verdict: Verdict
+    stage: Stage,
+    evaluation: Path,
+    record: Record,
+    sets: Sets,
+    outcome: Outcome | None,
+    verdict: Verdict,
 ) -> None:
     answers: ByTask = {
-        task: {name: found for name, found in systems.items() if name == CHAMPION}
-        for task, systems in outcome.answers.items()
+        task: {CHAMPION: systems[CHAMPION]}
+        for task, systems in (outcome.answers.items() if outcome else ())
     }
     said = {
         (task, one.id): text
         for task, systems in answers.items()
-        for found in systems.values()
-        for one, text in zip(sets.tasks[task], found.texts, strict=True)
+        for one, text in zip(sets.tasks[task], systems[CHAMPION].texts, strict=True)
     }
-    whole = beside_champion(record, outcome, said)
+    whole = beside_champion(record, outcome, said) if outcome else record
     with stage.output_folder() as folder:
         write_json(folder / "verdict.json", verdict)
         write_json(folder / "scores.json", whole)

@@ -5,6 +5,7 @@ complete, so that a kill at any moment leaves the old one or the new one, never 
 """
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -69,6 +70,17 @@ def write_json(path: Path, value: object) -> None:
     """Write a value as JSON that a person can read."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, which need not fit into memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files of a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from wordmill.metrics.significance import Difference
-from wordmill.report.record import Bias, Memorization, Scored
+from wordmill.report.measures import OURS
+from wordmill.report.record import Bias, Memorization, Record, Scored
 
 CHAMPION = "champion"
 """The name of the system that serves now, in records and reports."""
@@ -33,3 +34,21 @@ class Evidence:
     """What of the sets or the decoding is not as it was when the challenger was evaluated."""
     champion_error: str = ""
     """Why the champion can't be loaded."""
+
+
+def from_record(record: Record, *, num_bytes: int, champion_error: str = "") -> Evidence:
+    """What is known of a challenger that nobody is measured against.
+
+    Args:
+        record: of its evaluation.
+        num_bytes: of its folder.
+        champion_error: why the champion can't be scored, where there is one.
+    """
+    return Evidence(
+        scores={"documents": record["documents"], **record["pairs"]},
+        primary=record["primary"],
+        num_bytes=num_bytes,
+        bias=[one for one in record["bias"] if one["system"] == OURS],
+        memorization=[one for one in record["memorization"] if one["system"] == OURS],
+        champion_error=champion_error,
+    )

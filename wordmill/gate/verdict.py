@@ -33,3 +33,15 @@ class Verdict(TypedDict):
     evaluation: str
     """SHA-256 of scores.json of the challenger's evaluation."""
     findings: list[Finding]
+
+
+def gate_lines(verdict: Verdict) -> str:
+    """What the gate said, a line a rule."""
+    champion = verdict["champion"]
+    against = f"against the champion, version {champion}" if champion else "no champion to beat"
+    lines = [f"Gate: {verdict['decision']}, version {verdict['challenger']} {against}"]
+    lines += [
+        f"  {one['decision']:8} {one['rule']}, {one['about']}: {one['said']}"
+        for one in verdict["findings"]
+    ]
+    return "\n".join(lines)
