@@ -35,6 +35,8 @@ class Located(NamedTuple):
     """The folder that holds the `wordmill` to load it with."""
     settings: dict[str, Any]
     """Of its engine: decoding, max_source_tokens, batch_size."""
+    tasks: tuple[str, ...] = ()
+    """What it was scored on; empty where that is not known."""
 
 
 class Answerer:

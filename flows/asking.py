@@ -1,7 +1,7 @@
 """Using models by hand: ask for a text or a file of them."""
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ def ask(
         WordmillError: there is no such model, or it can't answer.
     """
     with answerer() as asked, located(which, params) as model:
+        warn_of_tasks(model, [row["task"]])
         asked.load(with_changes(model, changes, num_sequences=num_sequences))
         if num_sequences == 1 and sys.stdout.isatty():
             show_stream(asked, row)
@@ -73,12 +74,13 @@ def ask_file(
         raise ParamsError(f"--out {out}: is the file that is read; name another")
     found = read_requests(file, defaults=defaults)
     with answerer() as asked, located(which, params) as model:
+        warn_of_tasks(model, [row["task"] for _, row in found])
         asked.load(with_changes(model, changes, num_sequences=num_sequences))
         rows = [request for _, request in found]
         with _progress_lines() as show:
             answers = asked.answers(rows, num_sequences=num_sequences, show=show)
     write_answers(out, [row for row, _ in found], answers, is_single=num_sequences == 1)
-    return f"{len(rows)} answers of {model.name} -> {out}"
+    return f"{len(rows)} {'answer' if len(rows) == 1 else 'answers'} of {model.name} -> {out}"
 
 
 @contextmanager
@@ -103,6 +105,19 @@ def show_stream(asked: Answerer, row: Row) -> str:
         print(piece, end="", flush=True)
     print()
     return "".join(pieces)
+
+
+def warn_of_tasks(model: Located, tasks: Iterable[str]) -> None:
+    """Say where a model is asked for what it was never scored on."""
+    if not model.tasks:
+        return
+    for task in sorted({*tasks} - {*model.tasks}):
+        known = ", ".join(sorted(model.tasks))
+        print(
+            f"wordmill: {model.name} was never scored on '{task}' (only on {known}): do not rely"
+            " on what it says",
+            file=sys.stderr,
+        )
 
 
 def with_changes(model: Located, changes: dict[str, Any], *, num_sequences: int = 1) -> Located:

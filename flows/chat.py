@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from flows.answerer import Answerer, answerer
-from flows.asking import show_stream, with_changes
+from flows.asking import show_stream, warn_of_tasks, with_changes
 from flows.located import located
 from wordmill.data.dialogue import Turn
 from wordmill.errors import ParamsError
@@ -33,6 +33,7 @@ def chat(
         raise ParamsError("--as and --with go together: who you are, and who answers")
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     with answerer() as asked, located(which, params) as model:
+        warn_of_tasks(model, ["dialogue"])
         asked.load(with_changes(model, changes))
         if is_terminal:
             importlib.import_module("readline")  # lines can be edited

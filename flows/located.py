@@ -16,7 +16,11 @@ from wordmill.errors import DataError, ParamsError, TryAgainError
 from wordmill.params.everything import Params
 from wordmill.params.section import read_params
 
+TASKS = "tasks"
+"""What a version was scored on, among the settings that are stored with it."""
 _LABELS = Path("data/evaluate/labels.json")
+_METRICS = Path("data/evaluate/metrics.json")
+_FINETUNED = Path("data/finetune/model")
 
 
 @contextmanager
@@ -45,7 +49,13 @@ def _folder(which: str, params: Params) -> Located:
         what = "no model (config.json)" if folder.is_dir() else "no such folder"
         raise ParamsError(f"--model {which}: {what}; give a model folder, a version or an alias")
     # The code of this project, as the folder's stages used it.
-    return Located(which, folder, Path.cwd(), engine_settings(params))
+    tasks = scored_tasks() if folder == _FINETUNED.resolve() and _METRICS.exists() else ()
+    return Located(which, folder, Path.cwd(), engine_settings(params), tasks)
+
+
+def scored_tasks() -> tuple[str, ...]:
+    """The tasks that the last evaluation has scored the finetuned model on."""
+    return tuple(kind for kind in json.loads(_METRICS.read_text("utf-8")) if kind != "documents")
 
 
 def engine_settings(params: Params) -> dict[str, Any]:
@@ -95,6 +105,8 @@ def _described(folder: Path, name: str) -> Located:
     try:
         flavor = read_params(folder / "MLmodel")["flavors"]["python_function"]
         model = folder / flavor["artifacts"]["model"]["path"]
-        return Located(name, model, folder / flavor["code"], flavor["config"])
+        config = dict(flavor["config"])
+        tasks = tuple(config.pop(TASKS, ()))
+        return Located(name, model, folder / flavor["code"], config, tasks)
     except (ParamsError, KeyError):
         raise DataError(f"{name}: {folder} holds no model of wordmill's") from None

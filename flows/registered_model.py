@@ -40,6 +40,7 @@ class TextGenerator(PythonModel):
         folder = Path(context.artifacts["model"])
         self._model, self._tokenizer = load_model(folder), load_tokenizer(folder)
         self._settings: dict[str, Any] = dict(context.model_config)
+        self._settings.pop("tasks", None)  # for those who ask; the engine takes any
         self._decoding: dict[str, Any] = self._settings.pop("decoding")
         self._engine = self._with_decoding(self._decoding)
         _refuse_unknown()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.lineage_store import keep_lineage
-from flows.located import engine_settings
+from flows.located import TASKS, engine_settings, scored_tasks
 from flows.parity import MODEL_FOLDER, PARITY, Parity, check_version, stage_parity
 from flows.registry import CHALLENGER, FILES_TAG, Registry, registry_alone
 from flows.version_files import LISTING, digest_of, listed, listing_text
@@ -141,7 +141,7 @@ def _log_model(run_id: str, settings: dict[str, Any], parity: Parity) -> tuple[s
             signature=ModelSignature(inputs=inputs, outputs=outputs, params=decoding),
             input_example=parity["rows"][:1],
             pip_requirements=[f"{name}=={_public_version(name)}" for name in _NEEDED_TO_SERVE],
-            model_config=settings,
+            model_config={**settings, TASKS: list(scored_tasks())},
         )
     finally:
         mlflow.end_run()

@@ -470,3 +470,13 @@ def test_a_dialogue_through_a_pipe_loads_its_model_once(project):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) >= 2
+
+
+def test_a_task_that_a_model_was_never_scored_on_is_told(capsys):
+    model = Located("version 3 of m", Path("f"), Path("c"), {}, ("summarize", "write"))
+    asking.warn_of_tasks(model, ["summarize", "dialogue"])
+    said = capsys.readouterr().err
+    assert "version 3 of m was never scored on 'dialogue' (only on summarize, write)" in said
+    asking.warn_of_tasks(model, ["write"])
+    asking.warn_of_tasks(model._replace(tasks=()), ["dialogue"])  # not known
+    assert capsys.readouterr().err == ""
