@@ -103,7 +103,7 @@ def running_server(
             command, cwd=folder, env=environment(**extra), stdout=log, stderr=subprocess.STDOUT
         )
     try:
-        wait_for(lambda: server.poll() is not None or _answers(asked), seconds=120)
+        wait_for(lambda: server.poll() is not None or _answers(asked), seconds=300)
         assert server.poll() is None, Path(log.name).read_text()
         yield server
     finally:
