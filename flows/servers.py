@@ -15,7 +15,7 @@ _PREFECT_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 _WEB = ("http", "https")
 _DATABASES = ("postgresql", "postgres", "mysql", "mssql")
-_SECONDS = 10
+_SECONDS = 30  # a server under load took more than ten
 # How each driver calls the time that connecting may take.
 _LIMITS = {"psycopg": "connect_timeout", "psycopg2": "connect_timeout", "asyncpg": "timeout"}
 _DRIVERS = {"MLflow": "psycopg", "Prefect": "asyncpg"}

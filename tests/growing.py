@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -100,14 +101,19 @@ def running_server(
     """A command that serves while the block lasts, once a page of it answers."""
     with (folder / f"{Path(command[0]).name}-{command[2]}.log").open("w") as log:
         server = subprocess.Popen(
-            command, cwd=folder, env=environment(**extra), stdout=log, stderr=subprocess.STDOUT
+            command,
+            cwd=folder,
+            env=environment(**extra),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
-        wait_for(lambda: server.poll() is not None or _answers(asked), seconds=120)
+        wait_for(lambda: server.poll() is not None or _answers(asked), seconds=300)
         assert server.poll() is None, Path(log.name).read_text()
         yield server
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGTERM)  # MLflow's server has servers of its own
         server.wait(60)
 
 

@@ -210,10 +210,10 @@ def test_a_worker_elsewhere_runs_what_was_deployed_here(grown, servers, s3, tmp_
             stderr=subprocess.STDOUT,
         )
     try:
-        found = wait_for(lambda: _environment_of(elsewhere, "stages.evaluate"), seconds=240)
+        found = wait_for(lambda: _environment_of(elsewhere, "stages.evaluate"), seconds=600)
         assert found["CUDA_VISIBLE_DEVICES"] == GPU
         assert found["MLFLOW_TRACKING_URI"] == servers["MLFLOW_TRACKING_URI"]
-        wait_for(lambda: "Finished in state" in _last(tmp_path / "log"), seconds=240)
+        wait_for(lambda: "Finished in state" in _last(tmp_path / "log"), seconds=600)
     finally:
         worker.terminate()
         worker.wait(60)
