@@ -77,6 +77,7 @@ def register(
         uri,
         run_id=run_id,
         tags={**tags, FILES_TAG: digest_of(listing)},
+        model_id=model_id,  # a server does not find it by the address alone
         description=in_short(card)[:_MAX_DESCRIPTION_CHARS],
     )
     number = str(made.version)
