@@ -118,6 +118,31 @@ def _listed(uri: str) -> dict[str, str]:
 def _log_model(run_id: str, settings: dict[str, Any], parity: Parity) -> tuple[str, str]:
     """Returns the address of the stored model and its id."""
     import mlflow
+
+    mlflow.start_run(run_id=run_id)
+    try:
+        made = mlflow.pyfunc.log_model(
+            name="model",
+            python_model="flows/registered_model.py",
+            artifacts={"model": str(MODEL_FOLDER)},
+            code_paths=["wordmill"],
+            signature=signature_of(settings),
+            input_example=parity["rows"][:1],
+            pip_requirements=[f"{name}=={_public_version(name)}" for name in _NEEDED_TO_SERVE],
+            model_config=settings,
+        )
+    finally:
+        mlflow.end_run()
+    assert made.model_id is not None
+    return made.model_uri, made.model_id
+
+
+def signature_of(settings: dict[str, Any]) -> Any:
+    """What a server takes and gives.
+
+    Args:
+        settings: of the engine.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
@@ -130,22 +155,7 @@ def _log_model(run_id: str, settings: dict[str, Any], parity: Parity) -> tuple[s
     )
     outputs = Schema([ColSpec(DataType.string)])
     decoding = _decoding_schema(settings["decoding"])
-    mlflow.start_run(run_id=run_id)
-    try:
-        made = mlflow.pyfunc.log_model(
-            name="model",
-            python_model="flows/registered_model.py",
-            artifacts={"model": str(MODEL_FOLDER)},
-            code_paths=["wordmill"],
-            signature=ModelSignature(inputs=inputs, outputs=outputs, params=decoding),
-            input_example=parity["rows"][:1],
-            pip_requirements=[f"{name}=={_public_version(name)}" for name in _NEEDED_TO_SERVE],
-            model_config=settings,
-        )
-    finally:
-        mlflow.end_run()
-    assert made.model_id is not None
-    return made.model_uri, made.model_id
+    return ModelSignature(inputs=inputs, outputs=outputs, params=decoding)
 
 
 def _decoding_schema(decoding: dict[str, Any]) -> Any:

@@ -12,6 +12,7 @@ from stores import make_store, registered
 
 from flows.champion_file import CHAMPION_FILE, LOG_FILE, disagreement
 from flows.moving import ChangedError, DisagreementError
+from flows.parity import PARITY, check_version
 from flows.promoting import consider, history, promote_version, reconcile_to, roll_back, settled
 from flows.promotion import promote, reconcile, settle
 from flows.promotion_log import PromotionLog
@@ -212,6 +213,18 @@ def test_a_damaged_version_never_becomes_champion(registry, tmp_path):
         roll_back(registry.name, to=number, reason="I insist")
     assert state(registry) == ("1", "1", "1")
     assert LOG_FILE.read_bytes() == lines
+
+
+def test_a_version_that_does_not_load_never_becomes_champion(registry, tmp_path):
+    folder = tmp_path / "versions/4"
+    folder.mkdir(parents=True)
+    (folder / PARITY).write_text(json.dumps({"rows": [], "answers": []}))
+    number = registered(registry, folder)
+    said = f"models:/{registry.name}/{number} does not answer: "
+    with pytest.raises(DataError, match=said) as raised:
+        promoted(registry, number, reason="I insist", check=check_version)
+    assert "\n" not in str(raised.value)
+    assert state(registry) == (None, None, None)
 
 
 def test_a_version_whose_registration_was_killed_never_becomes_champion(registry, tmp_path):
