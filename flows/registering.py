@@ -14,7 +14,7 @@ from typing import Any
 from flows.located import engine_settings
 from flows.parity import MODEL_FOLDER, PARITY, Parity, check_version, stage_parity
 from flows.registry import CHALLENGER, FILES_TAG, Registry, registry_alone
-from flows.version_files import LISTING, digest_of, listed, listing_text
+from flows.version_files import LISTING, digest_of, listed, listing_text, stored_at
 from wordmill.errors import DataError
 from wordmill.params.everything import Params
 from wordmill.report.model_card import in_short, model_card
@@ -68,7 +68,7 @@ def register(
     uri, model_id = _log_model(run_id, settings, parity)
     texts = {PARITY: json.dumps(parity, indent=1), CARD: card, **(beside or {})}
     _store(registry, model_id, texts)
-    listing = listing_text(_listed(uri))
+    listing = listing_text(_listed(registry, model_id))
     _store(registry, model_id, {LISTING: listing})
     registry.create_if_absent()
     number = str(
@@ -103,12 +103,11 @@ def _store(registry: Registry, model_id: str, texts: Mapping[str, str]) -> None:
             registry.client.log_model_artifact(model_id, str(path))
 
 
-def _listed(uri: str) -> dict[str, str]:
+def _listed(registry: Registry, model_id: str) -> dict[str, str]:
     """The files that are stored now; those of the model are the stage's, bit by bit."""
-    from mlflow.artifacts import download_artifacts
-
-    with tempfile.TemporaryDirectory() as place:
-        stored = listed(Path(download_artifacts(artifact_uri=uri, dst_path=place)))
+    address = registry.client.get_logged_model(model_id).artifact_location
+    with stored_at(address, "the model that was stored") as folder:
+        stored = listed(folder)
     for name, found in listed(MODEL_FOLDER).items():
         if stored.get(f"{_STORED_AS}/{name}") != found:
             raise DataError(f"{MODEL_FOLDER / name}: is not what was stored; is the disk sound?")

@@ -19,12 +19,12 @@ from flows.budget import Budget
 from flows.group import lead
 from flows.lineage import dvc_tags, git_tags, version_tags
 from flows.missed import made_up_for
-from flows.moving import DisagreementError
 from flows.notify import tell
 from flows.parity import check_version
 from flows.pipeline import Outcome, run_stage, stopped_before
 from flows.plan import plan, told
 from flows.promoting import Judge, consider, settled, whoami
+from flows.promotion_log import DisagreementError
 from flows.recovery import begun, repair
 from flows.registering import register
 from flows.registry import CHAMPION, Registry
@@ -139,7 +139,11 @@ def _brought_up_to_date(params: Params, *, is_forced: bool, budget: Budget) -> S
     summary = Summary(model=registry.name)
     if left := tracking.close_left_behind():
         summary.repaired.append(f"Repaired: {left} MLflow run(s) of a killed flow were ended.")
-    summary.repaired += repair(flow_run.id) + settled(registry)
+    summary.repaired += repair(flow_run.id)
+    try:
+        summary.repaired += settled(registry)
+    except DisagreementError as error:  # training need not wait for it
+        summary.held_because = str(error)
     steps = plan(is_forced=is_forced)
     has_work = any(step.may_run for step in steps)
     known = None if has_work else registry.verified_version_of(version_tags())

@@ -24,10 +24,10 @@ from mlflow import MlflowClient
 from stores import make_store, registered
 
 from flows.champion_file import LOG_FILE
-from flows.moving import ChangedError, DisagreementError
+from flows.moving import ChangedError
 from flows.promoting import settled
 from flows.promotion import check_agreement, promote
-from flows.promotion_log import PromotionLog
+from flows.promotion_log import DisagreementError, PromotionLog
 from flows.registry import CHAMPION, Registry
 from flows.version_files import check_stored
 from flows.workspace import BusyError
