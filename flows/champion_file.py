@@ -8,9 +8,8 @@ import json
 from pathlib import Path
 from typing import TypedDict
 
-from flows.promotion_log import Entry, PromotionLog, sync_folder
+from flows.promotion_log import DisagreementError, Entry, PromotionLog, sync_folder
 from flows.registry import CHAMPION, Registry
-from wordmill.errors import DataError
 from wordmill.files import replaced_file, write_json
 
 PLACE = Path("registry")
@@ -38,7 +37,7 @@ def written_champion() -> Champion | None:
     """What the file says, None where there is none.
 
     Raises:
-        DataError: the file is not as it was written.
+        DisagreementError: the file is not as it was written.
     """
     if not CHAMPION_FILE.exists():
         return None
@@ -46,7 +45,8 @@ def written_champion() -> Champion | None:
         found = json.loads(CHAMPION_FILE.read_text(encoding="utf-8"))
         return Champion(**{name: found[name] for name in Champion.__annotations__})
     except (ValueError, KeyError, TypeError):
-        raise DataError(f"{CHAMPION_FILE}: was edited; take the file back from git") from None
+        words = f"{CHAMPION_FILE}: was edited; take the file back from git"
+        raise DisagreementError(words) from None
 
 
 def write_champion(entry: Entry) -> None:
@@ -68,7 +68,7 @@ def disagreement(registry: Registry, log: PromotionLog) -> str | None:
     """Where file, log and registry say different things, in words; None where they agree.
 
     Raises:
-        DataError: a file is not as it was written.
+        DisagreementError: a file is not as it was written.
     """
     holder, file, done = registry.holder_of(CHAMPION), written_champion(), log.done()
     there = f"the registry has {_named(holder)}"

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows.champion_file import LOG_FILE, write_champion
-from flows.promotion_log import Act, Entry, PromotionLog
+from flows.promotion_log import Act, DisagreementError, Entry, PromotionLog
 from flows.registry import CHALLENGER, CHAMPION, FILES_TAG, Registry
-from wordmill.errors import DataError, TryAgainError
+from wordmill.errors import TryAgainError
 from wordmill.gate.verdict import Verdict
 
 Step = Callable[[str], None]
@@ -22,10 +22,6 @@ MENDED_BY = (
     "`wordmill promote --reconcile registry` takes the registry's champion, `--reconcile file` the"
     " file's"
 )
-
-
-class DisagreementError(DataError):
-    """The registry and the files of this project do not name the same champion."""
 
 
 class ChangedError(TryAgainError):

@@ -20,6 +20,7 @@ MODEL_FOLDER = Path("data/finetune/model")
 
 _PREDICTIONS = Path("data/evaluate/predictions.jsonl")
 _SYSTEM = "finetuned"
+_PROGRAM = Path(__file__).with_name("answers.py")
 _NUM_ROWS = 8
 # The rest may differ: rows decoded in other company round otherwise, and a near tie tips over.
 _MIN_AS_SCORED = 0.5
@@ -87,7 +88,7 @@ def answers_of(
     """
     is_version = which.startswith("models:/")
     done = subprocess.run(
-        [sys.executable, "-P", str(Path("flows/answers.py").resolve()), which],
+        [sys.executable, "-P", str(_PROGRAM), which],
         input=json.dumps({"rows": rows, "settings": settings}),
         cwd="/" if is_version else None,  # a version brings its own code
         env=dict(os.environ) if is_version else {**os.environ, "PYTHONPATH": str(Path.cwd())},

@@ -4,25 +4,38 @@ import getpass
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from flows.champion_file import LOG_FILE
 from flows.history import as_json, champion_before, table
 from flows.promotion import Check, check_agreement, check_verdict, promote, reconcile, settle, tell
-from flows.promotion_log import Entry, PromotionLog
+from flows.promotion_log import DisagreementError, Entry, PromotionLog
 from flows.registry import CHAMPION, Registry, registry_alone
 from flows.servers import check_mlflow
 from flows.workspace import BusyError
-from wordmill.errors import DataError, ParamsError
+from wordmill.errors import ParamsError, TryAgainError
 from wordmill.gate.verdict import Verdict
 
 Judge = Callable[[str, str | None], Verdict]
 """The gate: a challenger and the champion it is measured against, None where there is none."""
 
 
+@contextmanager
+def _answering() -> Generator[None]:
+    """Say it in one line where MLflow does not answer."""
+    try:
+        yield
+    except MlflowException as error:
+        reason = str(error).partition("\n")[0]
+        raise TryAgainError(f"MLflow does not answer: {reason}") from None
+
+
+@_answering()
 def promote_version(
     name: str, version: str, *, reason: str = "", judge: Judge | None = None
 ) -> str:
@@ -38,8 +51,7 @@ def promote_version(
         WordmillError: it can't be; everything is as it was.
     """
     registry = _registry(name)
-    tell(settled(registry))
-    check_agreement(registry)  # before a gate that takes minutes
+    _check_order(registry)  # before a gate that takes minutes
     registry.check_tested(version)
     expected = registry.holder_of(CHAMPION)
     verdict = None
@@ -70,7 +82,7 @@ def consider(
     champion = registry.holder_of(CHAMPION)
     if champion == number or (champion is not None and judge is None):
         return None
-    check_agreement(registry)
+    _check_order(registry)
     verdict = judge(number, champion) if judge is not None else None
     if verdict is not None and verdict["decision"] != "PROMOTE":
         return None
@@ -80,6 +92,7 @@ def consider(
     )
 
 
+@_answering()
 def roll_back(name: str, *, to: str | None, reason: str) -> str:
     """Make the champion before, or another version, champion again.
 
@@ -92,8 +105,7 @@ def roll_back(name: str, *, to: str | None, reason: str) -> str:
         WordmillError: it can't be; everything is as it was.
     """
     registry = _registry(name)
-    tell(settled(registry))
-    check_agreement(registry)
+    _check_order(registry)
     champion = registry.holder_of(CHAMPION)
     done = [one for one in PromotionLog(LOG_FILE).done() if one.entry["model"] == name]
     number = to or champion_before(done, champion)
@@ -114,6 +126,7 @@ def roll_back(name: str, *, to: str | None, reason: str) -> str:
     return _said(name, entry)
 
 
+@_answering()
 def reconcile_to(name: str, to: str, *, reason: str) -> str:
     """Let registry, champion.json and log agree again, and say on what.
 
@@ -133,6 +146,7 @@ def reconcile_to(name: str, to: str, *, reason: str) -> str:
     return _said(name, entry)
 
 
+@_answering()
 def history(name: str, *, is_json: bool, is_verified: bool) -> str:
     """The champions, one after another.
 
@@ -142,18 +156,19 @@ def history(name: str, *, is_json: bool, is_verified: bool) -> str:
         is_verified: say only whether the log is as it was written and agrees with the registry.
 
     Raises:
-        DataError: the log was edited, or does not agree with the registry.
+        DisagreementError: the log was edited, or does not agree with the registry.
+        BusyError: it is to be verified, and a promotion is at work.
     """
     log = PromotionLog(LOG_FILE)
     if problems := log.problems():
-        raise DataError(f"{LOG_FILE}: {'; '.join(problems)}; take the file back from git")
+        raise DisagreementError(f"{LOG_FILE}: {'; '.join(problems)}; take the file back from git")
     if not log.path.exists() and not _has_store():
         return "no version was ever champion here"
     registry = _registry(name)
-    tell(settled(registry))
     if is_verified:
-        check_agreement(registry)
+        _check_order(registry)
         return f"{LOG_FILE}: {len(log.lines())} lines, none edited, removed or moved; all agree"
+    tell(settled(registry))
     return as_json(log.done()) if is_json else table(log.done())
 
 
@@ -161,13 +176,23 @@ def settled(registry: Registry) -> list[str]:
     """Complete or undo what a kill left half-done; returns a line for each thing that was mended.
 
     Raises:
-        DataError: the log was edited.
+        DisagreementError: the log was edited.
     """
     try:
         with registry_alone():
             return settle(registry)
     except BusyError:  # not half-done: somebody is doing it
         return []
+
+
+def _check_order(registry: Registry) -> None:
+    """Mend what a kill left, and see that log, file and registry agree.
+
+    With the lock held: in the middle of a promotion they do not.
+    """
+    with registry_alone():
+        tell(settle(registry))
+        check_agreement(registry)
 
 
 def whoami() -> str:

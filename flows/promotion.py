@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable
 
 from flows.champion_file import LOG_FILE, disagreement, written_champion
-from flows.moving import MENDED_BY, DisagreementError, Moving, Step, changed, nothing
+from flows.moving import MENDED_BY, Moving, Step, changed, nothing
 from flows.parity import check_version
-from flows.promotion_log import Act, Entry, PromotionLog
-from flows.registry import CHAMPION, Registry, registry_alone
+from flows.promotion_log import Act, DisagreementError, Entry, PromotionLog
+from flows.registry import CHAMPION, FILES_TAG, Registry, registry_alone
 from wordmill.errors import ParamsError
 from wordmill.gate.verdict import Verdict
 
@@ -86,7 +86,8 @@ def reconcile(
     Raises:
         ParamsError: there is no such version.
         BusyError: another promotion of this project is at work.
-        DataError: the version does not pass, or the log was edited.
+        DataError: the version does not pass.
+        DisagreementError: the log was edited.
     """
     with registry_alone():
         tell(settle(registry))
@@ -117,7 +118,7 @@ def settle(registry: Registry) -> list[str]:
         A line for each thing that was mended.
 
     Raises:
-        DataError: the log was edited.
+        DisagreementError: the log was edited.
     """
     log = PromotionLog(LOG_FILE)
     said = [f"Repaired: half a line at the end of {LOG_FILE} is removed."] if log.mend() else []
@@ -140,8 +141,7 @@ def check_agreement(registry: Registry) -> None:
     """See that registry, champion.json and log name the same champion.
 
     Raises:
-        DisagreementError: they do not.
-        DataError: the log was edited.
+        DisagreementError: they do not, or the log was edited.
     """
     if words := disagreement(registry, PromotionLog(LOG_FILE)):
         raise DisagreementError(f"{words}; {MENDED_BY}")
@@ -186,9 +186,9 @@ def _asked_version(registry: Registry, to: str, holder: str | None) -> str | Non
     if written is None or written["model"] != registry.name or written["version"] is None:
         raise ParamsError(f"--reconcile file: champion.json names no version of {registry.name}")
     found = registry.version(written["version"])
-    if found.run_id != written["run_id"]:
+    if (found.run_id, found.tags.get(FILES_TAG)) != (written["run_id"], written["files"]):
         raise ParamsError(
             f"--reconcile file: version {found.version} of this registry was made by run"
-            f" {found.run_id}, not by {written['run_id']}; it is of another registry"
+            f" {found.run_id}, that of champion.json by {written['run_id']}, in another registry"
         )
     return written["version"]

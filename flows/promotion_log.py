@@ -20,6 +20,10 @@ Act = Literal["promotion", "rollback", "reconciliation"]
 _NO_LINE = "0" * 64
 
 
+class DisagreementError(DataError):
+    """Log, champion.json and registry do not bear each other out: nobody may promote."""
+
+
 class _Link(TypedDict):
     number: int
     """Of the line, from 1."""
@@ -84,10 +88,10 @@ class PromotionLog:
         """All whole lines, in order.
 
         Raises:
-            DataError: the file is not as it was written.
+            DisagreementError: the file is not as it was written.
         """
         if found := self.problems():
-            raise DataError(f"{self.path}: {found[0]}; take the file back from git")
+            raise DisagreementError(f"{self.path}: {found[0]}; take the file back from git")
         return [json.loads(line) for line in self._whole()]
 
     def problems(self) -> list[str]:
@@ -98,7 +102,7 @@ class PromotionLog:
         """The promotions that took place, in order.
 
         Raises:
-            DataError: the file is not as it was written.
+            DisagreementError: the file is not as it was written.
         """
         return promotions(self.lines())
 
@@ -119,7 +123,7 @@ class PromotionLog:
         """Add a line; returns it whole.
 
         Raises:
-            DataError: the file is not as it was written.
+            DisagreementError: the file is not as it was written.
             OutputError: it can't be written.
         """
         self.mend()

@@ -119,8 +119,10 @@ def _refused(words: str) -> MlflowException:
 
 
 def _in_words(error: Any) -> str:
-    where = ".".join(map(str, error["loc"])) or "params"
-    return f"{where}: {error['msg']}; got {error['input']!r:.60}"
+    said = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:  # values that do not go together
+        return said
+    return f"{'.'.join(map(str, error['loc']))}: {said}; got {error['input']!r:.60}"
 
 
 def _requests(model_input: pd.DataFrame) -> list[Request]:

@@ -15,7 +15,7 @@ from flows.lineage_store import keep_lineage
 from flows.located import TASKS, engine_settings, scored_tasks
 from flows.parity import MODEL_FOLDER, PARITY, Parity, check_version, stage_parity
 from flows.registry import CHALLENGER, FILES_TAG, Registry, registry_alone
-from flows.version_files import LISTING, digest_of, listed, listing_text
+from flows.version_files import LISTING, digest_of, listed, listing_text, stored_at
 from wordmill.errors import DataError
 from wordmill.params.everything import Params
 from wordmill.report.model_card import in_short, model_card
@@ -69,7 +69,7 @@ def register(
     uri, model_id = _log_model(run_id, settings, parity)
     texts = {PARITY: json.dumps(parity, indent=1), CARD: card, **(beside or {})}
     _store(registry, model_id, texts)
-    listing = listing_text(_listed(uri))
+    listing = listing_text(_listed(registry, model_id))
     _store(registry, model_id, {LISTING: listing})
     registry.create_if_absent()
     made = registry.client.create_model_version(
@@ -105,12 +105,11 @@ def _store(registry: Registry, model_id: str, texts: Mapping[str, str]) -> None:
             registry.client.log_model_artifact(model_id, str(path))
 
 
-def _listed(uri: str) -> dict[str, str]:
+def _listed(registry: Registry, model_id: str) -> dict[str, str]:
     """The files that are stored now; those of the model are the stage's, bit by bit."""
-    from mlflow.artifacts import download_artifacts
-
-    with tempfile.TemporaryDirectory() as place:
-        stored = listed(Path(download_artifacts(artifact_uri=uri, dst_path=place)))
+    address = registry.client.get_logged_model(model_id).artifact_location
+    with stored_at(address, "the model that was stored") as folder:
+        stored = listed(folder)
     for name, found in listed(MODEL_FOLDER).items():
         if stored.get(f"{_STORED_AS}/{name}") != found:
             raise DataError(f"{MODEL_FOLDER / name}: is not what was stored; is the disk sound?")
@@ -120,6 +119,31 @@ def _listed(uri: str) -> dict[str, str]:
 def _log_model(run_id: str, settings: dict[str, Any], parity: Parity) -> tuple[str, str]:
     """Returns the address of the stored model and its id."""
     import mlflow
+
+    mlflow.start_run(run_id=run_id)
+    try:
+        made = mlflow.pyfunc.log_model(
+            name="model",
+            python_model="flows/registered_model.py",
+            artifacts={"model": str(MODEL_FOLDER)},
+            code_paths=["wordmill"],
+            signature=signature_of(settings),
+            input_example=parity["rows"][:1],
+            pip_requirements=[f"{name}=={_public_version(name)}" for name in _NEEDED_TO_SERVE],
+            model_config={**settings, TASKS: list(scored_tasks())},
+        )
+    finally:
+        mlflow.end_run()
+    assert made.model_id is not None
+    return made.model_uri, made.model_id
+
+
+def signature_of(settings: dict[str, Any]) -> Any:
+    """What a server takes and gives.
+
+    Args:
+        settings: of the engine.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
@@ -132,22 +156,7 @@ def _log_model(run_id: str, settings: dict[str, Any], parity: Parity) -> tuple[s
     )
     outputs = Schema([ColSpec(DataType.string)])
     decoding = _decoding_schema(settings["decoding"])
-    mlflow.start_run(run_id=run_id)
-    try:
-        made = mlflow.pyfunc.log_model(
-            name="model",
-            python_model="flows/registered_model.py",
-            artifacts={"model": str(MODEL_FOLDER)},
-            code_paths=["wordmill"],
-            signature=ModelSignature(inputs=inputs, outputs=outputs, params=decoding),
-            input_example=parity["rows"][:1],
-            pip_requirements=[f"{name}=={_public_version(name)}" for name in _NEEDED_TO_SERVE],
-            model_config={**settings, TASKS: list(scored_tasks())},
-        )
-    finally:
-        mlflow.end_run()
-    assert made.model_id is not None
-    return made.model_uri, made.model_id
+    return ModelSignature(inputs=inputs, outputs=outputs, params=decoding)
 
 
 def _decoding_schema(decoding: dict[str, Any]) -> Any:

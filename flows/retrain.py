@@ -30,6 +30,7 @@ from flows.parity import check_version
 from flows.pipeline import Outcome, run_stage, stopped_before
 from flows.plan import plan, told
 from flows.promoting import consider, settled, whoami
+from flows.promotion_log import DisagreementError
 from flows.push import check_remote
 from flows.recovery import begun, repair
 from flows.registering import register
@@ -173,7 +174,11 @@ def _brought_up_to_date(params: Params, *, is_forced: bool, budget: Budget) -> S
     if left := tracking.close_left_behind():
         names = ", ".join(left)
         summary.repaired.append(f"Repaired: MLflow runs of a killed flow were ended: {names}.")
-    summary.repaired += repair(flow_run.id) + settled(registry)
+    summary.repaired += repair(flow_run.id)
+    try:
+        summary.repaired += settled(registry)
+    except DisagreementError as error:  # training need not wait for it
+        summary.held_because = str(error)
     for line in summary.repaired:  # now: this run may be killed too
         print(line, flush=True)
     steps = plan(is_forced=is_forced)

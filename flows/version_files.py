@@ -86,22 +86,37 @@ def fetched(registry: Registry, number: str) -> Generator[Path]:
     Raises:
         DataError: it can't be had.
     """
+    with stored_at(registry.address_of(number), f"version {number} of {registry.name}") as folder:
+        yield folder
+
+
+@contextmanager
+def stored_at(address: str, what: str) -> Generator[Path]:
+    """The folder at an address: where it lies on this machine, or a copy for as long as the block.
+
+    Args:
+        address: as MLflow writes it.
+        what: it is, for a message.
+
+    Raises:
+        DataError: it can't be had.
+    """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    address = urlparse(registry.address_of(number))
-    if address.scheme in ("", "file"):
-        folder = Path(url2pathname(address.path))
+    parts = urlparse(address)
+    if parts.scheme in ("", "file"):
+        folder = Path(url2pathname(parts.path))
         if not folder.is_dir():
-            raise DataError(f"version {number} of {registry.name}: {folder} is missing")
+            raise DataError(f"{what}: {folder} is missing")
         yield folder
         return
     with tempfile.TemporaryDirectory() as place:
         try:
-            found = download_artifacts(artifact_uri=address.geturl(), dst_path=place)
+            found = download_artifacts(artifact_uri=address, dst_path=place)
         except (MlflowException, OSError) as error:
             reason = str(error).partition("\n")[0]
-            raise DataError(f"version {number} of {registry.name}: {reason}") from None
+            raise DataError(f"{what}: {reason}") from None
         yield Path(found)
 
 

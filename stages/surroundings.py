@@ -46,7 +46,7 @@ def _identity(stage: Stage) -> dict[str, str]:
     found = {
         "git commit": _git("rev-parse", "HEAD") or "none",
         "tree": "changed since"
-        if _git("status", "--porcelain", "--", ".", ":!dvc.lock")
+        if _git("status", "--porcelain", "--", ".", ":!dvc.lock", ":!registry")
         else "as committed",
         "params": hashes["params"],
         "data and models": hashes["data"],

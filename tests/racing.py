@@ -24,10 +24,10 @@ from mlflow import MlflowClient
 from stores import make_store, registered
 
 from flows.champion_file import LOG_FILE
-from flows.moving import ChangedError, DisagreementError
+from flows.moving import ChangedError
 from flows.promoting import settled
 from flows.promotion import check_agreement, promote
-from flows.promotion_log import PromotionLog
+from flows.promotion_log import DisagreementError, PromotionLog
 from flows.registry import CHAMPION, Registry
 from flows.version_files import check_stored
 from flows.workspace import BusyError
@@ -35,7 +35,7 @@ from wordmill.errors import DataError, ParamsError
 
 NUM_PROCESSES = 8
 STEPS = ("checked", "begun", "begun told", "moved", "freed", "written", "done", "done told")
-LIMIT_SECONDS = 120.0
+LIMIT_SECONDS = 600.0
 REFUSED = 3
 
 
@@ -133,7 +133,7 @@ class Race:
                 )
                 os._exit(0)
             except (BusyError, ChangedError):
-                time.sleep(random.uniform(0.02, 0.1))
+                time.sleep(random.uniform(0.05, 0.3))
             except DisagreementError:
                 raise
             except (DataError, ParamsError):

@@ -11,10 +11,11 @@ from conftest import ROOT
 from stores import make_store, registered
 
 from flows.champion_file import CHAMPION_FILE, LOG_FILE, disagreement
-from flows.moving import ChangedError, DisagreementError
+from flows.moving import ChangedError
+from flows.parity import PARITY, check_version
 from flows.promoting import consider, history, promote_version, reconcile_to, roll_back, settled
 from flows.promotion import promote, reconcile, settle
-from flows.promotion_log import PromotionLog
+from flows.promotion_log import DisagreementError, PromotionLog
 from flows.registry import CHALLENGER, CHAMPION, Registry, registry_alone
 from flows.version_files import LISTING, check_stored
 from flows.workspace import BusyError
@@ -214,6 +215,18 @@ def test_a_damaged_version_never_becomes_champion(registry, tmp_path):
     assert LOG_FILE.read_bytes() == lines
 
 
+def test_a_version_that_does_not_load_never_becomes_champion(registry, tmp_path):
+    folder = tmp_path / "versions/4"
+    folder.mkdir(parents=True)
+    (folder / PARITY).write_text(json.dumps({"rows": [], "answers": []}))
+    number = registered(registry, folder)
+    said = f"models:/{registry.name}/{number} does not answer: "
+    with pytest.raises(DataError, match=said) as raised:
+        promoted(registry, number, reason="I insist", check=check_version)
+    assert "\n" not in str(raised.value)
+    assert state(registry) == (None, None, None)
+
+
 def test_a_version_whose_registration_was_killed_never_becomes_champion(registry, tmp_path):
     number = registered(registry, tmp_path / "versions/4", score=4, is_tested=False)
     assert registry.verified_version_of({"score": "4"}) is None
@@ -229,9 +242,19 @@ def test_a_version_whose_registration_was_killed_never_becomes_champion(registry
 
 
 def test_of_two_promotions_at_once_one_is_told_to_wait(registry):
-    with registry_alone(), pytest.raises(BusyError, match="another promotion is at work"):
-        promoted(registry, "1")
+    name = registry.name
+    for attempt in (
+        lambda: promoted(registry, "1"),
+        lambda: promote_version(name, "1"),
+        lambda: roll_back(name, to="1", reason=""),
+        lambda: reconcile_to(name, "registry", reason=""),
+        lambda: history(name, is_json=False, is_verified=True),
+    ):
+        with registry_alone(), pytest.raises(BusyError, match="another promotion is at work"):
+            attempt()
     promoted(registry, "1")
+    with registry_alone():  # who only looks need not wait
+        assert "none -> 1" in history(name, is_json=False, is_verified=False)
 
 
 class Elsewhere(Registry):

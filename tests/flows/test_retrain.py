@@ -1,5 +1,6 @@
 """The whole of it on a small corpus: flow, MLflow, registry, pages, failures."""
 
+import hashlib
 import json
 import re
 import signal
@@ -179,6 +180,17 @@ def test_ui_serves_both_pages_and_flows_use_its_server(project, first_run):
 
 
 @pytest.mark.slow
+def test_a_version_is_stored_with_its_card_and_what_it_has_to_answer(project, first_run):
+    (folder,) = {path.parent for path in project.glob("mlartifacts/models/*/artifacts/files.json")}
+    assert (folder / "README.md").read_text().startswith("---\nlanguage:")
+    parity = json.loads((folder / "parity.json").read_text())
+    assert len(parity["rows"]) == len(parity["answers"]) == 8
+    champion = json.loads((project / "registry/champion.json").read_text())
+    assert champion["version"] == "1"
+    assert champion["files"] == hashlib.sha256((folder / "files.json").read_bytes()).hexdigest()
+
+
+@pytest.mark.slow
 def test_a_finetune_param_reruns_its_stages_and_makes_a_challenger(project, first_run):
     changed = {**SMALL_PARAMS, "finetune": {**SMALL_PARAMS["finetune"], "lr": 0.005}}
     write_params(project, changed)
@@ -196,6 +208,17 @@ def test_a_finetune_param_reruns_its_stages_and_makes_a_challenger(project, firs
     assert "models:/small/2, registered, challenger; champion is version 1" in done.stdout
     done = run_in(project, "python", "-m", "flows.cli", "promote", "2")
     assert done.stdout.strip() == "champion of small: version 2 (was 1)"
+    listings = list(project.glob("mlartifacts/models/*/artifacts/artifacts/model/config.json"))
+    first = min(listings, key=lambda path: path.stat().st_mtime)
+    whole = first.read_bytes()
+    first.write_bytes(whole.replace(b"{", b"{ ", 1))
+    done = run_in(project, "python", "-m", "flows.cli", "rollback")
+    assert done.returncode == 65
+    assert "version 1 of small: artifacts/model/config.json has changed since" in done.stderr
+    first.write_bytes(whole)
+    done = run_in(project, "python", "-m", "flows.cli", "rollback", "--reason", "it was better")
+    assert done.stdout.strip() == "champion of small: version 1 (was 2)"
+    assert tracked(project)["champion"] == "1"
 
 
 @pytest.mark.slow
