@@ -108,10 +108,11 @@ class Registry:
                 an alias.
         """
         uri = _log_model(run_id, params)
+        model_id = uri.rpartition("/")[2]
+        tags |= keep_lineage(self._client, model_id, run_id=run_id, params=params, tags=tags)
         _create_if_absent(self._client, self.name)
         made = self._client.create_model_version(self.name, uri, run_id=run_id, tags=tags)
         number = str(made.version)
-        keep_lineage(self._client, made, params=params, tags=tags)
         self._verify(number)
         for tag, value in _VERIFIED.items():
             self._client.set_model_version_tag(self.name, number, tag, value)
