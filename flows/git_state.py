@@ -10,12 +10,11 @@ import subprocess
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from flows.lineage import WRITTEN_BY_RUNS
 from wordmill.files import sha256_of
 
 NO_COMMIT = "none"
 
-# What a run itself writes in the tree; see flows/lineage.py.
-_LEFT_OUT = ("dvc.lock",)
 _MOST_BYTES = 1_000_000
 _MOST_FILES = 2_000
 # A person's settings of git may not decide what a patch looks like.
@@ -100,9 +99,8 @@ def resolved(revision: str) -> str | None:
 
 
 def _patch(*, is_diff_kept: bool) -> Patch | None:
-    ignored = _paths("ls-files", "--cached", "--ignored", "--exclude-standard", "-z")
-    without = [f":(exclude,literal){path}" for path in (*_LEFT_OUT, *ignored)]
-    found = git("diff", "HEAD", *_PLAIN, *_PREFIXES, "--", ".", *without) or b""
+    ignored = _paths("--cached", "--ignored")
+    found = git("diff", "HEAD", *_PLAIN, *_PREFIXES, "--", *_all_but(*ignored)) or b""
     left_out = [
         _readable(path) for path in ignored if git("diff", "HEAD", "--name-only", "--", path)
     ]
@@ -134,7 +132,7 @@ def _as_text(patch: bytes) -> tuple[Literal["utf-8", "base64"], str]:
 
 
 def _untracked() -> dict[str, str]:
-    paths = _paths("ls-files", "--others", "--exclude-standard", "-z")
+    paths = _paths("--others")
     files = [path for path in paths if Path(path).is_file()]
     return {_readable(path): _hash(Path(path)) for path in files[:_MOST_FILES]}
 
@@ -151,6 +149,12 @@ def _readable(path: str) -> str:
     return path.encode(errors="surrogateescape").decode(errors="replace")
 
 
-def _paths(*arguments: str) -> list[str]:
-    listed = (git(*arguments) or b"").decode(errors="surrogateescape")
-    return [path for path in listed.split("\0") if path and path not in _LEFT_OUT]
+def _paths(*kinds: str) -> list[str]:
+    """Files of some kinds, as `git ls-files` calls them."""
+    listed = git("ls-files", *kinds, "--exclude-standard", "-z", "--", *_all_but()) or b""
+    return [path for path in listed.decode(errors="surrogateescape").split("\0") if path]
+
+
+def _all_but(*paths: str) -> list[str]:
+    """This folder without some paths, and without what runs themselves write in it."""
+    return [".", *(f":(exclude,literal){path}" for path in (*WRITTEN_BY_RUNS, *paths))]

@@ -8,7 +8,7 @@ from pathlib import Path
 from flows import dag
 
 # What a run itself writes in the tree: it does not make the code another.
-_WRITTEN_BY_RUNS = ("dvc.lock", "registry")
+WRITTEN_BY_RUNS = ("dvc.lock", "registry")
 
 _SCORED_BY = "evaluate"
 _BESIDE = (Path("data/baselines"),)  # its folder tells of clocks too
@@ -19,7 +19,7 @@ def git_tags() -> dict[str, str]:
     commit = _git("rev-parse", "HEAD")
     if commit is None:
         return {"git.commit": "none", "git.dirty": "true"}
-    left_out = [f":!{path}" for path in _WRITTEN_BY_RUNS]
+    left_out = [f":!{path}" for path in WRITTEN_BY_RUNS]
     changes = _git("status", "--porcelain", "--", ".", *left_out)
     return {"git.commit": commit, "git.dirty": str(bool(changes)).lower()}
 

@@ -77,7 +77,7 @@ def _as_text(versions: Versions, found: Found) -> str:
     lines = [f"{found.asked} is {_how(found)}"]
     lines += [f"versions {others} have it too; the newest:"] if others else []
     if record:
-        lines.append(tree(record, aliases=aliases))
+        lines.append(tree(record, version=str(version.version), aliases=aliases))
     else:
         lines.append(tree_of_tags(f"version {version.version}", dict(version.tags)))
     return "\n".join(lines)

@@ -68,7 +68,6 @@ class Lineage(TypedDict):
     form: int
     model: str
     """The registered model's name."""
-    version: str
     made_at: str
     """ISO 8601, UTC."""
     git: Code
@@ -105,7 +104,6 @@ class Lineage(TypedDict):
 def lineage(
     *,
     run_id: str,
-    version: str,
     params: Params,
     tags: dict[str, str],
     runs: dict[str, Run],
@@ -115,7 +113,6 @@ def lineage(
 
     Args:
         run_id: of the pipeline.
-        version: its number.
         params: that it was made with.
         tags: of the version; `prefect.flow_run` is read.
         runs: that made its stages' outputs.
@@ -127,7 +124,6 @@ def lineage(
     return Lineage(
         form=FORM,
         model=params.registry.name,
-        version=version,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         git=code_state(is_diff_kept=params.registry.is_diff_kept),
         changed_since=changed_since(stages),

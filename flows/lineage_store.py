@@ -19,46 +19,44 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from flows.lineage_record import Lineage, Run, lineage
-from flows.version_files import LINEAGE
+from flows.version_files import LISTING
 from wordmill.errors import DataError
 from wordmill.files import sha256_of, write_json
 from wordmill.params.everything import Params
 
-FILE = LINEAGE
+FILE = "lineage.json"
 HASH_TAG = "wordmill.lineage"
-# Not of the version: what MLflow and Python write into a folder that they read.
-_NOT_ITS_OWN = ("registered_model_meta", FILE)
+# Not what the record is of: what MLflow and Python write into a folder that they read, the record,
+# and a list of all files, which has the record in it.
+_NOT_ITS_OWN = ("registered_model_meta", LISTING, FILE)
 _CACHES = "__pycache__"
 
 
 def keep_lineage(
-    client: MlflowClient, made: ModelVersion, *, params: Params, tags: dict[str, str]
-) -> None:
-    """Write the record of a version that was just made, with its run and beside its model.
+    client: MlflowClient, model_id: str, *, run_id: str, params: Params, tags: dict[str, str]
+) -> dict[str, str]:
+    """Write the record of a model that was just logged, with its run and beside it.
 
     Args:
         client: of MLflow.
-        made: the version.
+        model_id: of the logged model; all other files of it are in their place.
+        run_id: of the pipeline.
         params: that it was made with.
-        tags: of the version.
+        tags: of the version that it will be.
+
+    Returns:
+        The tag that the version has to have.
     """
-    assert made.run_id is not None
-    with version_files(client, made) as found:
-        files = {path: sha256_of(file) for path, file in found.items()}
-    record = lineage(
-        run_id=made.run_id,
-        version=str(made.version),
-        params=params,
-        tags=tags,
-        runs=runs_of(client, client.get_run(made.run_id)),
-        files=files,
-    )
+    with local_folder(client.get_logged_model(model_id).artifact_location) as folder:
+        files = {path: sha256_of(file) for path, file in _its_own(folder).items()}
+    runs = runs_of(client, client.get_run(run_id))
+    record = lineage(run_id=run_id, params=params, tags=tags, runs=runs, files=files)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / FILE
         write_json(file, record)
-        client.log_artifact(made.run_id, str(file))
-        client.log_model_artifact(_model_id(made), str(file))
-        client.set_model_version_tag(made.name, str(made.version), HASH_TAG, sha256_of(file))
+        client.log_artifact(run_id, str(file))
+        client.log_model_artifact(model_id, str(file))
+        return {HASH_TAG: sha256_of(file)}
 
 
 def record_of(client: MlflowClient, version: ModelVersion) -> Lineage | None:
@@ -102,8 +100,7 @@ def version_files(client: MlflowClient, version: ModelVersion) -> Generator[dict
     """
     uri = client.get_model_version_download_uri(version.name, str(version.version))
     with local_folder(uri) as folder:
-        found = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*"))}
-        yield {path: file for path, file in found.items() if _is_its_own(path, file)}
+        yield _its_own(folder)
 
 
 @contextmanager
@@ -115,11 +112,6 @@ def local_folder(uri: str) -> Generator[Path]:
         return
     with tempfile.TemporaryDirectory() as fetched:
         yield Path(download_artifacts(artifact_uri=uri, dst_path=fetched))
-
-
-def _model_id(made: ModelVersion) -> str:
-    # A version knows its model by its source alone, `models:/m-...`, unless it was told the id.
-    return made.model_id or str(made.source).rpartition("/")[2]
 
 
 def runs_of(client: MlflowClient, pipeline: MlflowRun) -> dict[str, Run]:
@@ -147,6 +139,11 @@ def _bytes(uri: str) -> bytes | None:
             return Path(download_artifacts(artifact_uri=uri, dst_path=fetched)).read_bytes()
         except (MlflowException, OSError):
             return None
+
+
+def _its_own(folder: Path) -> dict[str, Path]:
+    found = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*"))}
+    return {path: file for path, file in found.items() if _is_its_own(path, file)}
 
 
 def _is_its_own(path: str, file: Path) -> bool:

@@ -14,15 +14,16 @@ _MOST_PATHS = 6
 _TOLD_PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "mlflow", "dvc", "prefect")
 
 
-def tree(record: Lineage, *, aliases: list[str]) -> str:
+def tree(record: Lineage, *, version: str, aliases: list[str]) -> str:
     """Everything a person asks of a version first.
 
     Args:
         record: of the version.
+        version: its number.
         aliases: it has now.
     """
     known_as = f" ({', '.join(aliases)})" if aliases else ""
-    head = f"version {record['version']} of {record['model']}{known_as}"
+    head = f"version {version} of {record['model']}{known_as}"
     branches = [
         _code(record),
         _data(record),

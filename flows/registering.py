@@ -69,6 +69,7 @@ def register(
     uri, model_id = _log_model(run_id, settings, parity)
     texts = {PARITY: json.dumps(parity, indent=1), CARD: card, **(beside or {})}
     _store(registry, model_id, texts)
+    tags |= keep_lineage(registry.client, model_id, run_id=run_id, params=params, tags=tags)
     listing = listing_text(_listed(registry, model_id))
     _store(registry, model_id, {LISTING: listing})
     registry.create_if_absent()
@@ -81,7 +82,6 @@ def register(
         description=in_short(card)[:_MAX_DESCRIPTION_CHARS],
     )
     number = str(made.version)
-    keep_lineage(registry.client, made, params=params, tags=tags)
     check_version(registry, number)
     with registry_alone(wait_seconds=_WAIT_SECONDS):
         registry.mark_tested(number)

@@ -19,8 +19,6 @@ from wordmill.errors import DataError
 from wordmill.files import sha256_of
 
 LISTING = "files.json"
-LINEAGE = "lineage.json"
-"""Stored when the version has a number; a tag of its own holds its hash."""
 
 # What loading a version leaves in its folder.
 _BY_LOADING = ("__pycache__", "registered_model_meta")
@@ -132,6 +130,4 @@ def _first_difference(wanted: dict[str, str], found: dict[str, str]) -> str | No
 
 
 def _is_of_version(name: str) -> bool:
-    return name not in (LISTING, LINEAGE) and not any(
-        part in _BY_LOADING for part in Path(name).parts
-    )
+    return name != LISTING and not any(part in _BY_LOADING for part in Path(name).parts)

@@ -87,11 +87,11 @@ def test_a_kill_leaves_only_the_fresh_folder(project, tmp_path):
         running = subprocess.Popen(
             command, cwd=project, env=environment(), stdout=out, stderr=subprocess.STDOUT
         )
-        wait_for(lambda: "clean (2 of 7)" in log.read_text(), seconds=200)
+        wait_for(lambda: "clean (2 of 7)" in log.read_text(), seconds=300)
+        wait_for(lambda: processes_of(project / PLACE), seconds=60)
         running.kill()
         running.wait()
-    wait_for(lambda: not processes_of(project / PLACE), seconds=60)
-    assert not processes_of(project)
+    wait_for(lambda: not processes_of(project / PLACE) and not processes_of(project), seconds=120)
     after = subprocess.run(state, cwd=project, capture_output=True, text=True, check=True).stdout
     assert after == before
     assert (project / PLACE).is_dir()

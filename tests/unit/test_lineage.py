@@ -113,7 +113,6 @@ def recorded(*, is_diff_kept=True, files=None):
     values = {**SMALL_PARAMS, "registry": {"name": "small", "is_diff_kept": is_diff_kept}}
     return lineage(
         run_id="1" * 32,
-        version="3",
         params=parse_params(Params, values, file=Path("params.yaml")),
         tags={"prefect.flow_run": "flow"},
         runs={"make": {"id": "2" * 32, "is_reused": True, "seconds": 1.0}},
@@ -357,7 +356,7 @@ def test_a_package_that_moved_is_told(held):
 
 def test_a_tree_tells_of_everything(project):
     write("wordmill/core.py", "ONE = 2\n")
-    text = tree(recorded(), aliases=["champion"])
+    text = tree(recorded(), version="3", aliases=["champion"])
     assert text.startswith("version 3 of small (champion), registered 20")
     for told in (git("rev-parse", "HEAD"), "the tree was changed", "patch ", "data/raw", "2" * 32):
         assert told in text
