@@ -18,6 +18,7 @@ from flows import dag
 from flows.budget import Budget
 from flows.cancel import CancelError, cancellable
 from flows.group import lead
+from flows.hush import hush
 from flows.lineage import dvc_tags, git_tags, version_tags
 from flows.missed import made_up_for
 from flows.notify import tell
@@ -89,6 +90,7 @@ def retrain(is_forced: bool = False, hours: float | None = None) -> State[int]:
         hours: stop after this time, with a checkpoint; the next start goes on.
     """
     started_at = time.monotonic()
+    hush()
     try:
         enter()  # a worker starts the flow without the command line
         params = parse_params(Params, read_params(PARAMS), file=PARAMS)
