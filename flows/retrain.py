@@ -21,6 +21,7 @@ from flows.budget import Budget
 from flows.cancel import CancelError, cancellable
 from flows.gate import gate
 from flows.group import lead
+from flows.hush import hush
 from flows.keeping import keep
 from flows.lineage import dvc_tags, git_tags, version_tags
 from flows.lineage_record import identity_tags
@@ -119,6 +120,7 @@ def retrain(
         is_pushed: push the data to DVC's default remote.
     """
     started_at = time.monotonic()
+    hush()
     try:
         enter()  # a worker starts the flow without the command line
         params = parse_params(Params, read_params(PARAMS), file=PARAMS)

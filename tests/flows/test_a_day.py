@@ -38,6 +38,7 @@ DAY = {
     "finetune": {**SMALL_PARAMS["finetune"], "length": "20 steps"},
     "baselines": {"lstm": {**SMALL_PARAMS["baselines"]["lstm"], "is_on": False}},
 }
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 POISON = "{broken\n"
 
 # What a run of each end leaves in MLflow: one run of the pipeline, or none.
@@ -96,7 +97,12 @@ class Served:
             return json.load(answer)
 
     def runs(self) -> list[dict]:
-        return self.ask("flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"})
+        """All of them, the oldest first."""
+        found: list[dict] = []
+        asked = {"sort": "EXPECTED_START_TIME_ASC", "limit": 200}
+        while page := self.ask("flow_runs/filter", {**asked, "offset": len(found)}):
+            found += page
+        return found
 
     def cancel(self, run: dict) -> None:
         """As the button on Prefect's page does."""
@@ -231,9 +237,9 @@ def test_a_day_in_fast_motion(day, make_project):
 
 
 def check_runs(runs: list[dict], found: dict, served: Served) -> None:
-    ended = [run for run in runs if run["state"]["type"] != "SCHEDULED"]
+    ended = [run for run in runs if run["state"]["type"] in FINAL]
     ends = Counter(run["state"]["name"] for run in ended)
-    ends -= Counter(("Running", "Pending"))  # the very last start
+    assert len(runs) - len(ended) <= 2  # the next start, and maybe one that has just begun
     assert {name: ends[name] for name in ("Promoted", "Crashed", "Held")} == {
         "Promoted": 1,
         "Crashed": 1,
@@ -287,7 +293,7 @@ def check_nothing_is_left(project: Path) -> None:
 
 
 def check_messages(runs: list[dict], hook, mail) -> None:
-    """Each end that is worth a message has reached both addresses."""
+    """Each end of the schedule's that is worth a message has reached both addresses."""
     titles = {
         "Promoted": "a new champion",
         "Held": "a new challenger",
@@ -295,7 +301,7 @@ def check_messages(runs: list[dict], hook, mail) -> None:
         "Crashed": "retraining failed",
         "Skipped": "retraining skipped",
     }
-    ends = Counter(run["state"]["name"] for run in runs)
+    ends = Counter(run["state"]["name"] for run in runs if run["deployment_id"])
     for name, title in titles.items():
         assert sum(title in taken for taken in hook.taken) == ends[name], name
         assert sum(title in taken for taken in mail.taken) == ends[name], name
