@@ -179,7 +179,7 @@ def test_folds_are_experiments_with_a_mean(make_project):
     assert compared.returncode == 0, compared.stderr
     assert "documents over folds" in compared.stdout
     assert "folds meet in the mean over them" in compared.stdout
-    applied = run_in(project, "dvc", "exp", "apply", "--force", children[0]["name"])
+    applied = run_in(project, "dvc", "exp", "apply", children[0]["name"])
     assert applied.returncode == 0, applied.stderr
     now = read_params(project / "params.yaml")["ingest"]["fold"]
     assert now == children[0]["params"]["ingest.fold"]
