@@ -286,14 +286,14 @@ class _Trials:
         mine = comparable_by(stage, recall(one.memory) or one.remembered, one.one.values)
         if mine is None:
             return ""
-        others: list[list[Point]] = []
+        others: dict[str, list[Point]] = {}  # what was drawn twice counts once
         for trial in self._study.trials():
-            if trial.outcome == "done":
+            if trial.outcome == "done" and trial.experiment not in others:
                 other = combination(trial.drawn, self._plan.axes, self._plan.values)
                 found = planned(
                     0, other, group_name=self._plan.name, taken_key=self._taken.key
                 ).remembered
                 whole = found.curves.get(stage)
                 if whole and comparable_by(stage, found, other.values) == mine:
-                    others.append(whole)
-        return why_hopeless(stage, curve, others)
+                    others[trial.experiment] = whole
+        return why_hopeless(stage, curve, list(others.values()))

@@ -240,7 +240,7 @@ def project(tmp_path, monkeypatch):
     tracking = SimpleNamespace(GridRuns=lambda *_: runs)  # MLflow takes 3 s to import
     monkeypatch.setitem(sys.modules, "flows.experiment_tracking", tracking)
 
-    def run_with(outcome):
+    def run_with(outcome, *, is_told_supply=False):
         def run_all(supply, *, jobs):
             running = []
             while True:
@@ -250,7 +250,7 @@ def project(tmp_path, monkeypatch):
                     return
                 one = running.pop(0)
                 ran.append(one.remembered.key)
-                outcome(one)
+                outcome(one, supply) if is_told_supply else outcome(one)
                 remember(one.memory, one.remembered)
                 supply.ended(one)
 
@@ -344,6 +344,26 @@ def test_a_server_that_was_away_is_tried_again_and_nothing_else(project):
     run_with(good)
     assert run_search("pretrain.lr=1e-4..1e-2:log", trials=3) == 0
     assert Counter(Counter(ran).values()) == {1: 2, 2: 1}
+
+
+def test_the_curves_of_draws_that_are_one_experiment_count_once(project, monkeypatch):
+    run_with, ran, runs = project
+    monkeypatch.setattr(runs, "curves_of", lambda _: {"pretrain": [(20, 9.0, None)]})
+    reasons = []
+
+    def asked_first(one, supply):
+        one.remembered.outputs = {"tokenize": "a"}
+        remember(one.memory, one.remembered)
+        reasons.append(supply.why_end(one))
+        good(one)
+        one.remembered.curves = {"pretrain": [(20, 1.0, None)]}
+
+    run_with(asked_first, is_told_supply=True)
+    assert run_search("model.decoder.num_layers=1..7", trials=30) == 0
+    assert len(ran) > LEAST_CURVES + 1
+    assert reasons[:LEAST_CURVES] == [""] * LEAST_CURVES
+    assert all("above the median of" in reason for reason in reasons[LEAST_CURVES:])
+    assert "above the median of 5 others" in reasons[LEAST_CURVES]
 
 
 def test_params_that_do_not_go_together_are_a_failed_trial(project, capsys):
