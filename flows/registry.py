@@ -109,9 +109,9 @@ class Registry:
         """
         uri = _log_model(run_id, params)
         model_id = uri.rpartition("/")[2]
-        tags |= keep_lineage(self._client, model_id, run_id=run_id, params=params, tags=tags)
+        kept = keep_lineage(self._client, model_id, run_id=run_id, params=params, tags=tags)
         _create_if_absent(self._client, self.name)
-        made = self._client.create_model_version(self.name, uri, run_id=run_id, tags=tags)
+        made = self._client.create_model_version(self.name, uri, run_id=run_id, tags=tags | kept)
         number = str(made.version)
         self._verify(number)
         for tag, value in _VERIFIED.items():
