@@ -69,7 +69,7 @@ def register(
     uri, model_id = _log_model(run_id, settings, parity)
     texts = {PARITY: json.dumps(parity, indent=1), CARD: card, **(beside or {})}
     _store(registry, model_id, texts)
-    tags |= keep_lineage(registry.client, model_id, run_id=run_id, params=params, tags=tags)
+    kept = keep_lineage(registry.client, model_id, run_id=run_id, params=params, tags=tags)
     listing = listing_text(_listed(registry, model_id))
     _store(registry, model_id, {LISTING: listing})
     registry.create_if_absent()
@@ -77,7 +77,7 @@ def register(
         registry.name,
         uri,
         run_id=run_id,
-        tags={**tags, FILES_TAG: digest_of(listing)},
+        tags={**tags, **kept, FILES_TAG: digest_of(listing)},
         model_id=model_id,  # a server does not find it by the address alone
         description=in_short(card)[:_MAX_DESCRIPTION_CHARS],
     )

@@ -208,8 +208,8 @@ def test_a_champion_that_cannot_be_scored_and_a_changed_set_hold():
 
 
 def test_what_a_set_can_show_is_its_power():
-    """A z-test with a true gain of `detectable` finds it in 80% of draws."""
+    """A z-test with a true gain of `detectable` finds it in 85% of draws: two tests in 80%."""
     half = 1.96
     least = detectable(difference(0.0, half=half))
     drawn = np.random.default_rng(0).normal(least, half / 1.959964, size=100_000)
-    assert np.mean(drawn > half) == pytest.approx(0.8, abs=0.01)
+    assert np.mean(drawn > half) == pytest.approx(0.85, abs=0.01)
