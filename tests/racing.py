@@ -63,6 +63,8 @@ class Race:
             number: [self.draw.choice(STEPS) for _ in range(self.draw.choice((0, 0, 1, 1, 2)))]
             for number in self.numbers
         }
+        # The best sound version passes every step, however the processes are scheduled.
+        plans[self.best] = plans[self.best] or [self.draw.choice(STEPS)]
         started = time.monotonic()
         running = {self.contender(number, plans[number]): number for number in self.numbers}
         until_kill = self.draw.uniform(0.02, 0.3)
