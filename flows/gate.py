@@ -56,8 +56,8 @@ def gate(
             verdict = _of_first(challenger, params)
         else:
             verdict = _of_both(challenger, champion, params, parent_run=parent_run, log=log)
-            run_id = registry.version(challenger).run_id
-            registry.client.log_artifacts(run_id, str(GATE), GATE.name)
+            if run_id := registry.version(challenger).run_id:
+                registry.client.log_artifacts(run_id, str(GATE), GATE.name)
         registry.tag(challenger, GATE_TAG, verdict["decision"])
         return verdict
 

@@ -119,7 +119,8 @@ class Summary:
             "dvc metrics show           the figures, for diffing between commits",
         ]
         if self.standing and self.standing.alias != CHAMPION:
-            steps.insert(0, f"wordmill promote {self.standing.version:10}make it champion")
+            asked = f"wordmill promote {self.standing.version} --reason TEXT"
+            steps.insert(0, f"{asked}   make it champion all the same")
         return "Next (in .venv/bin):\n" + "\n".join(f"  {step}" for step in steps)
 
 
