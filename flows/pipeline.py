@@ -8,7 +8,6 @@ small report.
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flows.budget import Budget
-from flows.group import Child, group
+from flows.group import Child
+from flows.starter import Starter
 from wordmill.errors import TryAgainError
 
 # How a stage hears from its flow and tells it; see stages/stage.py.
@@ -63,6 +63,7 @@ def run_stage(
     is_forced: bool,
     parent_run: str,
     log: Callable[[str], None],
+    starter: Starter,
     budget: Budget | None = None,
 ) -> Outcome:
     """Run a stage through DVC and say what became of it.
@@ -73,6 +74,7 @@ def run_stage(
         is_forced: run it though DVC sees no change.
         parent_run: the MLflow run that the stage's run belongs to.
         log: takes the lines that the stage prints.
+        starter: starts its process.
         budget: stops the stage when it is over.
     """
     budget = budget or Budget(None)
@@ -86,9 +88,8 @@ def run_stage(
             _PARENT_VARIABLE: parent_run,
             "PYTHONUNBUFFERED": "1",
         }
-        command = [sys.executable, "-m", "flows.child", stage, *(["--force"] if is_forced else [])]
         with (
-            group(command, environment=environment, output=subprocess.PIPE) as child,
+            starter.child(stage, is_forced=is_forced, environment=environment) as child,
             budget.over(child),
         ):
             last_lines = relay(child, log)
