@@ -46,6 +46,7 @@ def serve(orders: socket.socket) -> None:
         asked = json.loads(orders.recv(length, socket.MSG_WAITALL))
         starter, child = os.getpid(), os.fork()
         if child == 0:
+            orders.close()  # else the flow would not hear that this process is gone
             _run(asked, starter, *outputs)
         for output in outputs:
             os.close(output)
