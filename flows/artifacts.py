@@ -85,7 +85,7 @@ def _against_champion(summary: "Summary", record: dict[str, Any]) -> Iterator[st
 
 def _compared(mine: dict[str, Any], theirs: dict[str, Any]) -> Iterator[list[str]]:
     for kind, metric in mine["primary"].items():
-        found = [_value(record, kind, metric) for record in (mine, theirs)]
+        found = [value_of(record, kind, metric) for record in (mine, theirs)]
         is_same = mine["identity"].get(kind) == theirs["identity"].get(kind)
         is_alike = all(
             mine["identity"].get(name) == theirs["identity"].get(name)
@@ -105,7 +105,8 @@ def _scores(record: dict[str, Any]) -> Iterator[str]:
         yield score_table(scores, with_intervals=True, metrics=columns)
 
 
-def _value(record: dict[str, Any], kind: str, metric: str) -> float | None:
+def value_of(record: dict[str, Any], kind: str, metric: str) -> float | None:
+    """The finetuned model's score, None where it has none."""
     systems = record["documents"] if kind == "documents" else record["pairs"].get(kind, {})
     return systems.get(OURS, {}).get(metric, {}).get("value")
 

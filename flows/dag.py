@@ -5,7 +5,7 @@ from typing import Any
 
 from flows.changes import Look
 from flows.doubt import DoubtError
-from flows.dvc_stages import Stage, in_order
+from flows.dvc_stages import Stage, in_order, read_yaml
 from flows.reasons import NEVER_RUN, changed_params
 from wordmill.errors import ParamsError, TryAgainError
 from wordmill.params.section import read_params
@@ -100,7 +100,10 @@ def input_hashes(stage: str) -> dict[str, Any]:
 
 
 def _locked() -> dict[str, Any]:
-    return read_params(_LOCK)["stages"] if _LOCK.exists() else {}
+    try:
+        return read_yaml(_LOCK)["stages"] if _LOCK.exists() else {}
+    except DoubtError as error:
+        raise ParamsError(str(error)) from None
 
 
 def _outs(said: dict[str, Any]) -> list[str]:

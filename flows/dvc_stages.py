@@ -7,6 +7,7 @@ Only what pipelines of this kind use is read here. Any key, version or form besi
 import posixpath
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -56,18 +57,25 @@ class Locked(NamedTuple):
 
 
 def read_yaml(path: Path) -> Mapping:
-    """A YAML file as DVC's own parser gives it.
+    """A YAML file as DVC's own parser gives it; not to be changed, it may be given again.
 
     Raises:
         DoubtError: it is not there, or is not a mapping of YAML 1.2.
     """
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        return _mapping(YAML(typ="safe").load(path), str(path))
+        return _mapping(_parsed(path.read_bytes()), str(path))
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise DoubtError(f"{path} can't be read: {type(error).__name__}") from None
+
+
+@lru_cache(maxsize=8)
+def _parsed(content: bytes) -> Any:
+    """A flow looks once for each stage: parsing took most of a look."""
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe").load(content)
 
 
 def read_stages(params: Mapping) -> dict[str, Stage]:

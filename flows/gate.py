@@ -122,7 +122,7 @@ def _of_both(
         with replaced_file(_ASKED) as partial:
             write_json(partial, asked)
         outcome = run_stage(
-            "gate", why=[], is_forced=False, parent_run=parent_run, log=log, is_outside=True
+            "gate", why=[], is_forced=False, parent_run=parent_run, log=log, starter=None
         )
     _check(outcome)
     return json.loads((GATE / "verdict.json").read_text(encoding="utf-8"))

@@ -9,13 +9,14 @@ children see in turn; a stage does the same (stages/stage.py).
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import IO
+from typing import IO, Any, Protocol, TypeVar
 
 import psutil
 
@@ -26,7 +27,23 @@ _PASS_ON = signal.SIGUSR1
 _WATCH_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 
-Child = subprocess.Popen[str]
+
+class Child(Protocol):
+    """A process that leads a group: a `subprocess.Popen`, or one that was forked for us."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stdout(self) -> IO[str] | None: ...
+    @property
+    def returncode(self) -> Any: ...  # as Popen has it: None while it runs
+    def poll(self) -> int | None: ...
+    def wait(self) -> int: ...
+    def terminate(self) -> None: ...
+    def send_signal(self, sig: int, /) -> None: ...
+
+
+C = TypeVar("C", bound=Child)
 
 
 @contextmanager
@@ -34,6 +51,7 @@ def group(
     command: list[str],
     *,
     environment: dict[str, str],
+    source: int | IO[str] | socket.socket = subprocess.DEVNULL,
     output: int | IO[str] | None = None,
     grace_seconds: float = GRACE_SECONDS,
 ) -> Generator[Child]:
@@ -42,19 +60,27 @@ def group(
     Args:
         command: the program, which calls `lead`.
         environment: of the program.
+        source: where standard input comes from.
         output: where standard output and error go together; None leaves them as they are.
         grace_seconds: time between SIGTERM and SIGKILL.
     """
     child = subprocess.Popen(
         command,
         env={**environment, _STARTER_VARIABLE: str(os.getpid())},
-        stdin=subprocess.DEVNULL,
+        stdin=source.fileno() if isinstance(source, socket.socket) else source,
         stdout=output,
         stderr=subprocess.STDOUT if output is not None else None,
         text=True,
         errors="replace",
         start_new_session=True,
     )
+    with ended(child, grace_seconds=grace_seconds):
+        yield child
+
+
+@contextmanager
+def ended(child: C, *, grace_seconds: float = GRACE_SECONDS) -> Generator[C]:
+    """End a child's group when the block ends."""
     try:
         yield child
     finally:
@@ -63,16 +89,18 @@ def group(
             child.stdout.close()
 
 
-def lead() -> None:
+def lead(starter: int | None = None) -> None:
     """In the child: leave on SIGTERM without a traceback, and end with the starter.
 
     On SIGUSR1 it stays, and its own children get SIGTERM.
+
+    Args:
+        starter: its process id; None takes the one that `group` has told.
     """
     exit_on_sigterm()
     signal.signal(_PASS_ON, _to_children)
-    threading.Thread(
-        target=_end_with, args=(int(os.environ[_STARTER_VARIABLE]),), daemon=True
-    ).start()
+    parent = int(os.environ[_STARTER_VARIABLE]) if starter is None else starter
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def exit_on_sigterm() -> None:

@@ -10,6 +10,7 @@ from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed
 
+from flows.artifacts import value_of
 from flows.budget import Budget
 from flows.commit import commit
 from flows.pipeline import Outcome
@@ -17,7 +18,7 @@ from flows.push import PUSH, push
 from flows.retries import JITTER, RETRIES, may_pass, waits
 from flows.summary import Summary
 from wordmill.errors import WordmillError
-from wordmill.report.measures import OURS, measure
+from wordmill.report.measures import measure
 
 _SCORES = Path("data/evaluate/scores.json")
 
@@ -68,10 +69,11 @@ def _message(summary: Summary) -> str:
     made = summary.standing
     part = f", {made.alias}" if made.alias else ""
     record = json.loads(_SCORES.read_text(encoding="utf-8"))
+    values = {kind: value_of(record, kind, metric) for kind, metric in record["primary"].items()}
     scores = [
-        f"{kind}: {measure(metric).name} {measure(metric).words(found[OURS][metric]['value'])}"
-        for kind, metric in record["primary"].items()
-        if OURS in (found := record["pairs"].get(kind, record["documents"]))
+        f"{kind}: {how.name} {how.words(value)}"
+        for kind, value in values.items()
+        if value is not None and (how := measure(record["primary"][kind]))
     ]
     lines = [f"Version {made.version} of {summary.model}{part}", "", *scores]
     if run := summary.pipeline_run or made.run_id:

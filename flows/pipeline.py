@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from flows.budget import Budget
 from flows.group import Child, group
+from flows.starter import Starter
 from wordmill.errors import TryAgainError
 
 # How a stage hears from its flow and tells it; see stages/stage.py.
@@ -63,8 +64,8 @@ def run_stage(
     is_forced: bool,
     parent_run: str,
     log: Callable[[str], None],
+    starter: Starter | None,
     budget: Budget | None = None,
-    is_outside: bool = False,
 ) -> Outcome:
     """Run a stage through DVC and say what became of it.
 
@@ -74,8 +75,8 @@ def run_stage(
         is_forced: run it though DVC sees no change.
         parent_run: the MLflow run that the stage's run belongs to.
         log: takes the lines that the stage prints.
+        starter: starts its process; None for a program outside of the DAG, run without DVC.
         budget: stops the stage when it is over.
-        is_outside: of the DAG: run without DVC.
     """
     budget = budget or Budget(None)
     started_at = time.monotonic()
@@ -88,10 +89,10 @@ def run_stage(
             _PARENT_VARIABLE: parent_run,
             "PYTHONUNBUFFERED": "1",
         }
-        flags = [*(["--force"] if is_forced else []), *(["--outside"] if is_outside else [])]
-        command = [sys.executable, "-m", "flows.child", stage, *flags]
         with (
-            group(command, environment=environment, output=subprocess.PIPE) as child,
+            starter.child(stage, is_forced=is_forced, environment=environment)
+            if starter
+            else group(_outside(stage), environment=environment, output=subprocess.PIPE) as child,
             budget.over(child),
         ):
             last_lines = relay(child, log)
@@ -100,6 +101,10 @@ def run_stage(
     seconds = time.monotonic() - started_at
     outcome = _outcome(stage, why, status, report, last_lines=last_lines, seconds=seconds)
     return _stopped(outcome, budget) if budget.is_over and outcome.may_pass else outcome
+
+
+def _outside(stage: str) -> list[str]:
+    return [sys.executable, "-m", "flows.outsider", f"stages.{stage}"]
 
 
 def stopped_before(stage: str, why: list[str], budget: Budget) -> Outcome:

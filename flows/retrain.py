@@ -37,6 +37,7 @@ from flows.recovery import begun, repair
 from flows.registering import register
 from flows.registry import CHAMPION, Registry
 from flows.retries import JITTER, RETRIES, may_pass, waits
+from flows.starter import Starter
 from flows.summary import Summary
 from flows.tracking import Tracking
 from flows.version_files import check_stored
@@ -58,7 +59,12 @@ _JUDGE_DATA = ("ingest", "clean")
     retry_condition_fn=may_pass,
 )
 def stage_task(
-    stage: str, why: list[str], is_forced: bool, parent_run: str, budget: Budget
+    stage: str,
+    why: list[str],
+    is_forced: bool,
+    parent_run: str,
+    starter: Starter,
+    budget: Budget,
 ) -> State[Outcome]:
     """Run one stage through DVC if there is a reason to."""
     logger = get_run_logger()
@@ -74,6 +80,7 @@ def stage_task(
         is_forced=is_forced,
         parent_run=parent_run,
         log=logger.info,
+        starter=starter,
         budget=budget,
     )
     if outcome.verdict == "failed":
@@ -128,9 +135,10 @@ def retrain(
             check_remote()
         if reason := made_up_for(flow_run.id):
             return Completed(name="Skipped", message=reason, data=0)
+        budget = Budget(hours)
         with only_flow(), begun(flow_run.id), cancellable(flow_run.id):
-            budget = Budget(hours)
-            summary = _brought_up_to_date(params, is_forced=is_forced, budget=budget)
+            with Starter() as starter:
+                summary = _brought_up_to_date(params, starter, is_forced=is_forced, budget=budget)
             keep(summary, is_committed=is_committed, is_pushed=is_pushed, budget=budget)
             last_end.remember(summary, params)
     except BusyError as error:
@@ -169,7 +177,9 @@ def _step_of(summary: Summary) -> str:
     return "Promoted" if made.alias == CHAMPION else "Held"
 
 
-def _brought_up_to_date(params: Params, *, is_forced: bool, budget: Budget) -> Summary:
+def _brought_up_to_date(
+    params: Params, starter: Starter, *, is_forced: bool, budget: Budget
+) -> Summary:
     tracking = Tracking()
     registry = Registry(tracking.client, params.registry.name)
     summary = Summary(model=registry.name)
@@ -194,7 +204,7 @@ def _brought_up_to_date(params: Params, *, is_forced: bool, budget: Budget) -> S
         summary.pipeline_run = run_id
         print(f"\nThis run\n{told(steps)}\n", flush=True)
         for step in steps:
-            summary.outcomes.append(_run(step.stage, step.beyond, run_id, budget))
+            summary.outcomes.append(_run(step.stage, step.beyond, run_id, starter, budget))
             if summary.failed or summary.stopped:
                 tracking.end(run_id, "FAILED" if summary.failed else "KILLED")
                 return summary
@@ -214,10 +224,12 @@ def _shell_status(failed: Outcome) -> int:
     return failed.exit_status if failed.exit_status > 0 else 128 - failed.exit_status
 
 
-def _run(stage: str, forced_why: list[str], run_id: str, budget: Budget) -> Outcome:
+def _run(
+    stage: str, forced_why: list[str], run_id: str, starter: Starter, budget: Budget
+) -> Outcome:
     why = forced_why + dag.reasons_to_run(stage)
     patient = stage_task.with_options(retry_delay_seconds=waits(stage))
-    state = patient(stage, why, bool(forced_why), run_id, budget, return_state=True)
+    state = patient(stage, why, bool(forced_why), run_id, starter, budget, return_state=True)
     outcome = state.result(raise_on_failure=False)
     assert isinstance(outcome, Outcome)
     return outcome

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Run, RunTag
 
 from flows.servers import is_web
 from flows.workspace import artifact_root
@@ -73,8 +73,8 @@ class Tracking:
 
     def tag(self, run_id: str, tags: dict[str, Any]) -> None:
         """Set tags on a run."""
-        for name, value in tags.items():
-            self.client.set_tag(run_id, name, value)
+        told = [RunTag(name, str(value)) for name, value in tags.items()]
+        self.client.log_batch(run_id, tags=told)
 
     def _search(self, filter_string: str) -> list[Run]:
         return list(self.client.search_runs([self.experiment_id], filter_string))
