@@ -82,6 +82,13 @@ class Served:
 
     def go_on(self) -> None:
         self._begin()
+        wait_for(self._answers, seconds=PATIENCE_SECONDS)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.runs())
+        except OSError:
+            return False
 
     @property
     def log(self) -> str:

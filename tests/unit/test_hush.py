@@ -12,17 +12,16 @@ ENGINE = "Engine execution exited with unexpected exception"  # as prefect/flow_
 
 
 @pytest.fixture
-def shown():
+def shown(monkeypatch):
     found: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: found.append(record.getMessage())
     log = get_logger("flow_runs")
-    before = log.filters[:]
+    monkeypatch.setattr(log, "handlers", [handler])  # Prefect's own would ask for a server
+    monkeypatch.setattr(log, "filters", [])
+    monkeypatch.setattr(log, "propagate", False)
     hush()
-    log.addHandler(handler)
-    yield found
-    log.removeHandler(handler)
-    log.filters[:] = before
+    return found
 
 
 def logged(error: TypeError | None) -> None:
