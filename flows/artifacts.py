@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.dvc_cache import Cache
+from flows.report import with_champion
+from wordmill.gate.verdict import gate_lines
 from wordmill.report.markdown import score_table
 from wordmill.report.measures import OURS, main_metrics, measure
 
@@ -57,6 +59,8 @@ def _page(summary: "Summary") -> Iterator[str]:
     if summary.standing and summary.failed is None and summary.stopped is None:
         record: dict[str, Any] = json.loads(_SCORES.read_text(encoding="utf-8"))
         yield from _against_champion(summary, record)
+        if verdict := with_champion()[1]:
+            yield f"## Gate\n\n```\n{gate_lines(verdict)}\n```"
         yield from _scores(record)
     yield f"## Where it is\n\n{_places(summary)}"
 
