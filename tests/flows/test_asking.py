@@ -302,6 +302,10 @@ def test_a_file_is_answered_row_by_row(project):
     ]
     (project / "in.jsonl").write_text("\n\n".join(map(json.dumps, rows)) + "\n")
     files = ["--file", "in.jsonl", "--out", "new/out.jsonl"]
+    refused = run(project, "generate", *files, "--task", "write", "--model", "models/one")
+    assert refused.returncode == 2
+    assert "new/out.jsonl: there is no folder new; make it first" in refused.stderr
+    (project / "new").mkdir()
     done = run(project, "generate", *files, "--task", "write", "--model", "models/one")
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in (project / "new/out.jsonl").read_text().splitlines()]

@@ -110,7 +110,8 @@ def ran():
 
 
 def recorded(*, is_diff_kept=True, files=None):
-    values = {**SMALL_PARAMS, "registry": {"name": "small", "is_diff_kept": is_diff_kept}}
+    registry = {**SMALL_PARAMS["registry"], "is_diff_kept": is_diff_kept}
+    values = {**SMALL_PARAMS, "registry": registry}
     return lineage(
         run_id="1" * 32,
         params=parse_params(Params, values, file=Path("params.yaml")),

@@ -9,11 +9,10 @@ import base64
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from wordmill.gate.verdict import Verdict
 from wordmill.report import reading, run_story
 from wordmill.report.dag_chart import dag_chart
 from wordmill.report.measures import MEASURES, SYSTEMS
@@ -23,10 +22,13 @@ from wordmill.report.surroundings import Surroundings
 from wordmill.report.templates import environment
 from wordmill.report.verdict import p_words, verdicts
 
+if TYPE_CHECKING:
+    from wordmill.gate.verdict import Verdict
+
 _FOLDER = Path(__file__).parent
 
 
-def page(record: Record, surroundings: Surroundings, *, gate: Verdict | None = None) -> str:
+def page(record: Record, surroundings: Surroundings, *, gate: "Verdict | None" = None) -> str:
     """The report as HTML.
 
     Args:
