@@ -128,7 +128,7 @@ def _places(summary: "Summary") -> str:
     if run := summary.pipeline_run or (summary.standing and summary.standing.run_id):
         lines.append(f"- MLflow run: {_run(run)}")
     if made := summary.standing:
-        champion = "" if made.champion is None else f"; champion is version {made.champion}"
+        champion = f"; champion is version {made.champion}" if made.champion else ""
         lines.append(f"- version: `models:/{summary.model}/{made.version}` {made.alias}{champion}")
     return "\n".join(lines)
 

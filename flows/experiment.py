@@ -6,9 +6,10 @@ when one of these changes it is another one, and DVC's cache has what did not ch
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows import dag
-from flows.experiment_record import remember
+from flows.experiment_record import Remembered, remember
 from flows.experiment_running import (
     Planned,
     check_jobs,
@@ -18,12 +19,15 @@ from flows.experiment_running import (
     planned,
     run_all,
 )
-from flows.experiment_space import EXPERIMENTS, make_workspace, snapshot
+from flows.experiment_space import EXPERIMENTS, Snapshot, make_workspace, snapshot
 from flows.experiment_table import done_table, dry_table
 from flows.grid import combinations, planned_keys, short_hash
 from flows.search_axes import refuse_ranges
 from flows.workspace import PARAMS
 from wordmill.params.section import read_params
+
+if TYPE_CHECKING:
+    from flows.experiment_tracking import GridRuns
 
 
 def experiment(
@@ -56,42 +60,54 @@ def experiment(
     known_by = [asked, num_seeds, *([num_folds] if num_folds else [])]
     name = checked_name(name or f"grid-{short_hash(known_by)[:6]}")
     taken = snapshot([one.values for one in found])
-    every = [
-        planned(number, one, group_name=name, taken_key=taken.key)
-        for number, one in enumerate(found, start=1)
-    ]
+
+    def every() -> list[Planned]:
+        return [
+            planned(number, one, group_name=name, taken_key=taken.key)
+            for number, one in enumerate(found, start=1)
+        ]
+
     if is_dry:
         dvc_yaml, order = read_params(Path("dvc.yaml")), dag.stages_in_order()
         keys = [planned_keys(order, dag=dvc_yaml, values=one.values) for one in found]
-        print(dry_table(name, [p.remembered for p in every], keys))
+        print(dry_table(name, [p.remembered for p in every()], keys))
         return 0
-    from flows.experiment_tracking import GridRuns  # 3 s, which mistakes need not wait for
-
     with only_runner(EXPERIMENTS / name):
-        every = [  # as they are now that nobody else is at work
-            planned(p.number, p.one, group_name=name, taken_key=taken.key) for p in every
-        ]
-        left = [p for p in every if p.remembered.status != "done"]
-        runs = GridRuns(EXPERIMENTS / name, asked)
-        for one in left:
-            one.remembered.status = "begun"
-            one.remembered.run_id = runs.run_of(one.remembered)
-            remember(one.memory, one.remembered)
-        cache = dvc_cache()
-        for one in left:
-            if not one.place.exists():
-                make_workspace(one.place, one.one, taken, cache=cache)
-        print(f"{name}: {len(every)} experiments, {len(every) - len(left)} done before")
-        try:
-            run_all(_Grid(left, total=len(every)), jobs=min(jobs, max(1, len(left))))
-        except BaseException:
-            runs.end("KILLED")
-            raise
-        results = [p.remembered for p in every]
-        is_done = all(one.status == "done" for one in results)
-        runs.end("FINISHED" if is_done else "FAILED")
+        results = _run(name, asked, every(), taken, jobs=jobs)
     print(done_table(name, results))
     return next((one.exit_status or 1 for one in results if one.status != "done"), 0)
+
+
+def _run(
+    name: str, asked: list[str], every: list[Planned], taken: Snapshot, *, jobs: int
+) -> list[Remembered]:
+    """Run what is left of a grid, and return what has become of all of it."""
+    from flows.experiment_tracking import GridRuns  # 3 s, which mistakes need not wait for
+
+    left = [one for one in every if one.remembered.status != "done"]
+    runs = GridRuns(EXPERIMENTS / name, asked)
+    _begin(left, runs, taken)
+    print(f"{name}: {len(every)} experiments, {len(every) - len(left)} done before")
+    try:
+        run_all(_Grid(left, total=len(every)), jobs=min(jobs, max(1, len(left))))
+    except BaseException:
+        runs.end("KILLED")
+        raise
+    results = [one.remembered for one in every]
+    runs.end("FINISHED" if all(one.status == "done" for one in results) else "FAILED")
+    return results
+
+
+def _begin(left: list[Planned], runs: "GridRuns", taken: Snapshot) -> None:
+    """Give each experiment its MLflow run and its workspace."""
+    for one in left:
+        one.remembered.status = "begun"
+        one.remembered.run_id = runs.run_of(one.remembered)
+        remember(one.memory, one.remembered)
+    cache = dvc_cache()
+    for one in left:
+        if not one.place.exists():
+            make_workspace(one.place, one.one, taken, cache=cache)
 
 
 class _Grid:

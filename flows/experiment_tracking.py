@@ -1,17 +1,13 @@
 """The MLflow runs of a grid: one parent, and a child for each experiment, taken up where left."""
 
-import os
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
 from flows.experiment_record import Point, Remembered
-from flows.servers import check_mlflow
-from flows.tracking import Tracking
+from flows.servers import has_store
+from flows.tracking import Tracking, answering
 from flows.workspace import only_flow
-from wordmill.errors import TryAgainError
 from wordmill.files import replaced_file
 
 # As a stage that trains logs them, see wordmill/training/monitor.py.
@@ -31,7 +27,7 @@ class GridRuns:
     """
 
     def __init__(self, folder: Path, asked: list[str]) -> None:
-        with _answering():
+        with answering():
             self._tracking = _tracking()
             file = folder / "mlflow-run"
             parent = self._taken_up(file.read_text() if file.exists() else None, "RUNNING")
@@ -44,7 +40,7 @@ class GridRuns:
 
     def run_of(self, one: Remembered) -> str:
         """The run of an experiment, which waits for its process."""
-        with _answering():
+        with answering():
             found = self._taken_up(one.run_id, "SCHEDULED")
             if found is None:
                 tags = {"mlflow.parentRunId": self._parent, "wordmill.experiment": one.name}
@@ -70,18 +66,18 @@ class GridRuns:
 
     def tag(self, run_id: str | None, tags: dict[str, str]) -> None:
         """Say something of an experiment's run, or of the parent's: None."""
-        with _answering():
+        with answering():
             self._tracking.tag(run_id or self._parent, tags)
 
     def pruned(self, run_id: str, why: str) -> None:
         """End the run of an experiment that was not worth going on, and say why."""
-        with _answering():
+        with answering():
             self._tracking.tag(run_id, {"wordmill.pruned": why})
             self._tracking.client.set_terminated(run_id, "KILLED")
 
     def end(self, status: str) -> None:
         """End the grid's run."""
-        with _answering():
+        with answering():
             self._tracking.client.set_terminated(self._parent, status)
 
     def _validations(self, run_id: str) -> list[Point]:
@@ -109,20 +105,9 @@ class GridRuns:
         return run_id
 
 
-@contextmanager
-def _answering() -> Generator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        reason = str(error).partition("\n")[0]
-        raise TryAgainError(f"MLflow does not answer: {reason}") from None
-
-
 def _tracking() -> Tracking:
     """A fresh store is migrated under the project's lock: several at once would crash it."""
-    address = os.environ["MLFLOW_TRACKING_URI"]
-    if not address.startswith("sqlite:") or Path(address.removeprefix("sqlite:///")).exists():
-        check_mlflow()
+    if has_store():
         return Tracking()
     with only_flow():
         return Tracking()

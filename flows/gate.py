@@ -13,6 +13,7 @@ from typing import Any
 from mlflow import MlflowClient
 
 from flows.answerer import Located
+from flows.budget import Budget
 from flows.located import located
 from flows.located_result import evaluation_of
 from flows.pipeline import Outcome, run_stage
@@ -20,8 +21,9 @@ from flows.promoting import Judge
 from flows.registry import GATE_TAG, Registry
 from flows.workspace import GATE, STATE, only_flow
 from wordmill.errors import DataError, OutputError, ParamsError, TryAgainError, WordmillError
-from wordmill.files import replaced_file, sha256_of, size_of, write_json
+from wordmill.files import replaced_file, replaced_folder, sha256_of, size_of, write_json
 from wordmill.gate.evidence import from_record
+from wordmill.gate.record import write_verdict
 from wordmill.gate.rules import decision, findings
 from wordmill.gate.verdict import Verdict, gate_lines
 from wordmill.params.everything import Params
@@ -30,6 +32,7 @@ from wordmill.report.record import Record
 SEED_NOISE = Path("registry/seed_noise.json")
 
 _ASKED = STATE / "gate.json"
+_LATER = "the next start asks it again"
 _KINDS = {kind.exit_status: kind for kind in (ParamsError, DataError, OutputError, TryAgainError)}
 
 
@@ -39,6 +42,7 @@ def gate(
     *,
     parent_run: str = "",
     log: Callable[[str], None] = print,
+    budget: Budget | None = None,
 ) -> Judge:
     """The gate, as promotion asks it.
 
@@ -49,15 +53,18 @@ def gate(
         params: of the project.
         parent_run: the MLflow run that asks.
         log: takes the lines that the job prints.
+        budget: stops the job when it is over.
     """
 
     def judge(challenger: str, champion: str | None) -> Verdict:
         if champion is None:
             verdict = _of_first(challenger, params)
         else:
-            verdict = _of_both(challenger, champion, params, parent_run=parent_run, log=log)
-            if run_id := registry.version(challenger).run_id:
-                registry.client.log_artifacts(run_id, str(GATE), GATE.name)
+            verdict = _of_both(
+                challenger, champion, params, parent_run=parent_run, log=log, budget=budget
+            )
+        if run_id := registry.version(challenger).run_id:
+            registry.client.log_artifacts(run_id, str(GATE), GATE.name)
         registry.tag(challenger, GATE_TAG, verdict["decision"])
         return verdict
 
@@ -81,9 +88,9 @@ def _of_first(challenger: str, params: Params) -> Verdict:
     """Nobody is to be beaten: limits alone decide."""
     with located(challenger, params) as found, evaluation_of(challenger) as evaluation:
         scores = evaluation / "scores.json"
-        record: Record = json.loads(scores.read_text(encoding="utf-8"))
+        record: Record = _json(scores)
         seen = findings(from_record(record, num_bytes=size_of(found.folder)), params.registry.gate)
-        return {
+        verdict: Verdict = {
             "decision": decision(seen),
             "challenger": challenger,
             "champion": None,
@@ -91,6 +98,9 @@ def _of_first(challenger: str, params: Params) -> Verdict:
             "evaluation": sha256_of(scores),
             "findings": seen,
         }
+        with replaced_folder(GATE) as folder:
+            write_verdict(folder, verdict, record, _json(evaluation / "surroundings.json"))
+        return verdict
 
 
 def _of_both(
@@ -100,12 +110,13 @@ def _of_both(
     *,
     parent_run: str,
     log: Callable[[str], None],
+    budget: Budget | None,
 ) -> Verdict:
     """Run the job.
 
     Raises:
         WordmillError: the challenger can't be loaded, its evaluation is not to be had, or the
-            job failed.
+            job failed or ran out of time.
     """
     with ExitStack() as stack:
         asked: dict[str, Any] = {
@@ -122,10 +133,16 @@ def _of_both(
         with replaced_file(_ASKED) as partial:
             write_json(partial, asked)
         outcome = run_stage(
-            "gate", why=[], is_forced=False, parent_run=parent_run, log=log, starter=None
+            "gate",
+            why=[],
+            is_forced=False,
+            parent_run=parent_run,
+            log=log,
+            starter=None,
+            budget=budget,
         )
     _check(outcome)
-    return json.loads((GATE / "verdict.json").read_text(encoding="utf-8"))
+    return _json(GATE / "verdict.json")
 
 
 def _version(version: str, found: Located) -> dict[str, Any]:
@@ -137,18 +154,22 @@ def _version(version: str, found: Located) -> dict[str, Any]:
 
 
 def _seed_deviations() -> dict[str, float]:
-    if not SEED_NOISE.exists():
-        return {}
-    return json.loads(SEED_NOISE.read_text(encoding="utf-8"))["deviations"]
+    return _json(SEED_NOISE)["deviations"] if SEED_NOISE.exists() else {}
 
 
 def _check(outcome: Outcome) -> None:
     """Raise what the job has failed of."""
-    if outcome.verdict != "failed":
+    if outcome.verdict == "ran":
         return
+    if outcome.verdict == "stopped":
+        raise TryAgainError(f"gate: stopped, the time is over; {_LATER}")
     kind = _KINDS.get(outcome.exit_status)
     if kind is not None:
         raise kind(f"gate: {outcome.message}")
     if outcome.may_pass:
-        raise TryAgainError(f"gate: {outcome.message}; try again")
+        raise TryAgainError(f"gate: {outcome.message}; {_LATER}")
     raise DataError(f"gate: {outcome.message}")
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

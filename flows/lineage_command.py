@@ -5,13 +5,13 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
 from flows.lineage_find import Found, Versions
 from flows.lineage_tree import tree, tree_of_tags
 from flows.lineage_verify import verified
 from flows.registry import Registry
-from wordmill.errors import DataError, ParamsError, TryAgainError
+from flows.tracking import answering
+from wordmill.errors import DataError, ParamsError
 
 
 def show_lineage(asked: str, *, model: str, is_json: bool, is_verified: bool) -> int:
@@ -27,16 +27,13 @@ def show_lineage(asked: str, *, model: str, is_json: bool, is_verified: bool) ->
         ParamsError: nothing is known by it.
         TryAgainError: MLflow does not answer.
     """
-    try:
+    with answering(asked):
         client = MlflowClient()
         versions = Versions(Registry(client, model), client)
         found = versions.find(asked)
         if is_verified:
             return _verify(versions, found, is_json=is_json)
         print(_as_json(versions, found) if is_json else _as_text(versions, found))
-    except MlflowException as error:
-        reason = str(error).partition("\n")[0]
-        raise TryAgainError(f"{asked}: MLflow does not answer: {reason}") from None
     return 0
 
 

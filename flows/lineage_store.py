@@ -9,8 +9,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
@@ -19,7 +17,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from flows.lineage_record import Lineage, Run, lineage
-from flows.version_files import LISTING
+from flows.version_files import LISTING, stored_at
 from wordmill.errors import DataError
 from wordmill.files import sha256_of, write_json
 from wordmill.params.everything import Params
@@ -47,7 +45,8 @@ def keep_lineage(
     Returns:
         The tag that the version has to have.
     """
-    with local_folder(client.get_logged_model(model_id).artifact_location) as folder:
+    place = client.get_logged_model(model_id).artifact_location
+    with stored_at(place, "the model that was logged") as folder:
         files = {path: sha256_of(file) for path, file in _its_own(folder).items()}
     runs = runs_of(client, client.get_run(run_id))
     record = lineage(run_id=run_id, params=params, tags=tags, runs=runs, files=files)
@@ -96,22 +95,12 @@ def version_files(client: MlflowClient, version: ModelVersion) -> Generator[dict
     What had to be fetched is gone when the block ends.
 
     Raises:
-        MlflowException: they are not to be had.
+        DataError: they can't be had.
+        MlflowException: MLflow does not know where they are.
     """
     uri = client.get_model_version_download_uri(version.name, str(version.version))
-    with local_folder(uri) as folder:
+    with stored_at(uri, f"version {version.version} of {version.name}") as folder:
         yield _its_own(folder)
-
-
-@contextmanager
-def local_folder(uri: str) -> Generator[Path]:
-    """A folder of artifacts: where it lies on this machine, or a copy that is gone afterwards."""
-    address = urlparse(uri)
-    if address.scheme in ("", "file"):
-        yield Path(url2pathname(address.path))
-        return
-    with tempfile.TemporaryDirectory() as fetched:
-        yield Path(download_artifacts(artifact_uri=uri, dst_path=fetched))
 
 
 def runs_of(client: MlflowClient, pipeline: MlflowRun) -> dict[str, Run]:

@@ -22,7 +22,7 @@ from flows.lineage_files import md5_of, outside_deps, read_listing
 from flows.lineage_record import Lineage
 from flows.lineage_store import HASH_TAG, copies, version_files
 from flows.machine import software
-from wordmill.errors import ParamsError
+from wordmill.errors import DataError, ParamsError
 from wordmill.files import sha256_of
 
 Verdict = Literal["as recorded", "CHANGED", "cannot be had"]
@@ -78,7 +78,7 @@ def _files(client: MlflowClient, version: ModelVersion, record: Lineage) -> Iter
     try:
         with version_files(client, version) as files:
             found = {path: sha256_of(file) for path, file in files.items()}
-    except (MlflowException, OSError) as error:
+    except (DataError, MlflowException, OSError) as error:
         yield Check(what=what, verdict="cannot be had", detail=str(error).partition("\n")[0])
         return
     if not found:

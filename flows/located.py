@@ -2,17 +2,14 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 from flows.answerer import Located
 from flows.servers import check_mlflow
-from wordmill.errors import DataError, ParamsError, TryAgainError
+from wordmill.errors import DataError, ParamsError
 from wordmill.params.everything import Params
 from wordmill.params.section import read_params
 
@@ -33,14 +30,14 @@ def located(which: str, params: Params) -> Generator[Located]:
 
     Raises:
         ParamsError: there is no such version or folder.
-        DataError: the version is not one of ours.
+        DataError: the version is not one of ours, or its files can't be had.
         TryAgainError: MLflow does not answer.
     """
     if os.sep in which or which in (os.curdir, os.pardir):
         yield _folder(which, params)
         return
-    with tempfile.TemporaryDirectory() as fetched:
-        yield _version(which, params.registry.name, Path(fetched))
+    with _version(which, params.registry.name) as found:
+        yield found
 
 
 def _folder(which: str, params: Params) -> Located:
@@ -68,37 +65,27 @@ def engine_settings(params: Params) -> dict[str, Any]:
     }
 
 
-def _version(which: str, name: str, fetched: Path) -> Located:
+@contextmanager
+def _version(which: str, name: str) -> Generator[Located]:
     check_mlflow()  # before the import, which takes seconds
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     from flows.registry import Registry
+    from flows.tracking import answering
+    from flows.version_files import stored_at
 
-    client = MlflowClient()
-    registry = Registry(client, name)
-    try:
+    registry = Registry(MlflowClient(), name)
+    with answering(f"--model {which}"):
         number = registry.version(which).version if which.isdigit() else registry.holder_of(which)
         if number is None:
             raise ParamsError(
                 f"--model {which}: no version of {name} is '{which}'; `make run` makes a champion,"
                 f" and a folder is written with a slash: ./{which}"
             )
-        folder = _local(client.get_model_version_download_uri(name, str(number)), fetched)
-    except MlflowException as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise TryAgainError(f"--model {which}: MLflow does not answer: {reason}") from None
-    return _described(folder, f"version {number} of {name}")
-
-
-def _local(uri: str, fetched: Path) -> Path:
-    """The folder of an artifact: where it lies on this machine, or a copy."""
-    address = urlparse(uri)
-    if address.scheme in ("", "file"):
-        return Path(url2pathname(address.path))
-    from mlflow.artifacts import download_artifacts
-
-    return Path(download_artifacts(artifact_uri=uri, dst_path=str(fetched)))
+        address = registry.address_of(str(number))
+    what = f"version {number} of {name}"
+    with stored_at(address, what) as folder:
+        yield _described(folder, what)
 
 
 def _described(folder: Path, name: str) -> Located:

@@ -21,10 +21,10 @@ from ruamel.yaml import YAML
 
 from flows.experiment_record import recall_all
 from flows.experiment_space import EXPERIMENTS
-from flows.servers import check_mlflow
+from flows.servers import has_store
 from flows.workspace import PARAMS
 from wordmill.comparing.result import Result, read_result
-from wordmill.errors import DataError, ParamsError, TryAgainError
+from wordmill.errors import DataError, ParamsError
 from wordmill.params.section import read_params
 
 _WORKSPACE = "workspace"
@@ -144,17 +144,20 @@ def _lock_at(commit: str) -> dict[str, Any] | None:
 
 
 def _run(name: str) -> _Found | None:
-    if not _RUN_ID.fullmatch(name) or not _has_tracking():
+    if not _RUN_ID.fullmatch(name) or not has_store():
         return None
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    try:
-        run = MlflowClient().get_run(name)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise TryAgainError(f"{name}: MLflow does not answer: {_first_line(error)}") from None
+    from flows.tracking import answering
+
+    with answering(name):
+        try:
+            run = MlflowClient().get_run(name)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
     tags = dict(run.data.tags)
     if tags.get("wordmill.stage") == "evaluate":
         tags.setdefault("dvc.evaluate", tags.get("wordmill.output", ""))
@@ -162,23 +165,22 @@ def _run(name: str) -> _Found | None:
 
 
 def _version(name: str) -> _Found | None:
-    if not _has_tracking():
+    if not has_store():
         return None
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     from flows.registry import Registry
+    from flows.tracking import answering
 
     registry = Registry(MlflowClient(), _model_name())
     try:
-        number = name if name.isdigit() else registry.holder_of(name)
-        if number is None:
-            return None
-        tags = dict(registry.version(number).tags)
+        with answering(name):
+            number = name if name.isdigit() else registry.holder_of(name)
+            if number is None:
+                return None
+            tags = dict(registry.version(number).tags)
     except ParamsError:  # no such version: it may be a revision
         return None
-    except MlflowException as error:
-        raise TryAgainError(f"{name}: MLflow does not answer: {_first_line(error)}") from None
     label = f"version {number}" if name.isdigit() else f"{name} (version {number})"
     return _by_tags(name, label, tags)
 
@@ -242,7 +244,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _versions() -> list[str]:
-    if not _has_tracking():
+    if not has_store():
         return []
     from mlflow import MlflowClient
 
@@ -252,23 +254,6 @@ def _versions() -> list[str]:
 
 def _model_name() -> str:
     return str(read_params(PARAMS)["registry"]["name"])
-
-
-def _has_tracking() -> bool:
-    """Whether there is a store; asking a fresh one would make it, which takes 10 s.
-
-    Raises:
-        TryAgainError: it is elsewhere, and does not answer.
-    """
-    address = os.environ["MLFLOW_TRACKING_URI"]
-    if address.startswith("sqlite:///"):
-        return Path(address.removeprefix("sqlite:///")).exists()
-    check_mlflow()
-    return True
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _git(*arguments: str) -> str | None:

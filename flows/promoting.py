@@ -1,41 +1,28 @@
 """`wordmill promote`, `rollback` and `history`: what a person does with versions."""
 
 import getpass
-import os
 import platform
 import subprocess
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from flows.champion_file import LOG_FILE
 from flows.history import as_json, champion_before, table
 from flows.promotion import Check, check_agreement, check_verdict, promote, reconcile, settle, tell
 from flows.promotion_log import DisagreementError, Entry, PromotionLog
 from flows.registry import CHAMPION, Registry, registry_alone
-from flows.servers import check_mlflow
+from flows.servers import has_store
+from flows.tracking import answering
 from flows.workspace import BusyError
-from wordmill.errors import ParamsError, TryAgainError
+from wordmill.errors import ParamsError
 from wordmill.gate.verdict import Verdict
 
 Judge = Callable[[str, str | None], Verdict]
 """The gate: a challenger and the champion it is measured against, None where there is none."""
 
 
-@contextmanager
-def _answering() -> Generator[None]:
-    """Say it in one line where MLflow does not answer."""
-    try:
-        yield
-    except MlflowException as error:
-        reason = str(error).partition("\n")[0]
-        raise TryAgainError(f"MLflow does not answer: {reason}") from None
-
-
-@_answering()
+@answering()
 def promote_version(
     name: str, version: str, *, reason: str = "", judge: Judge | None = None
 ) -> str:
@@ -92,7 +79,7 @@ def consider(
     )
 
 
-@_answering()
+@answering()
 def roll_back(name: str, *, to: str | None, reason: str) -> str:
     """Make the champion before, or another version, champion again.
 
@@ -126,7 +113,7 @@ def roll_back(name: str, *, to: str | None, reason: str) -> str:
     return _said(name, entry)
 
 
-@_answering()
+@answering()
 def reconcile_to(name: str, to: str, *, reason: str) -> str:
     """Let registry, champion.json and log agree again, and say on what.
 
@@ -146,7 +133,7 @@ def reconcile_to(name: str, to: str, *, reason: str) -> str:
     return _said(name, entry)
 
 
-@_answering()
+@answering()
 def history(name: str, *, is_json: bool, is_verified: bool) -> str:
     """The champions, one after another.
 
@@ -162,7 +149,7 @@ def history(name: str, *, is_json: bool, is_verified: bool) -> str:
     log = PromotionLog(LOG_FILE)
     if problems := log.problems():
         raise DisagreementError(f"{LOG_FILE}: {'; '.join(problems)}; take the file back from git")
-    if not log.path.exists() and not _has_store():
+    if not log.path.exists() and not has_store():
         return "no version was ever champion here"
     registry = _registry(name)
     if is_verified:
@@ -205,16 +192,9 @@ def whoami() -> str:
 
 
 def _registry(name: str) -> Registry:
-    check_mlflow()
-    if not _has_store():
+    if not has_store():
         raise ParamsError(f"{name} has no versions yet; `wordmill retrain` makes one")
     return Registry(MlflowClient(), name)
-
-
-def _has_store() -> bool:
-    """Whether there is one; asking a fresh one would make it, which takes 10 s."""
-    address = os.environ["MLFLOW_TRACKING_URI"]
-    return not address.startswith("sqlite:///") or Path(address.removeprefix("sqlite:///")).exists()
 
 
 def _said(name: str, entry: Entry) -> str:

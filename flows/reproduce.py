@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from flows.fresh_copy import bring, check_out, outside_now
 from flows.group import group
@@ -24,8 +23,9 @@ from flows.lineage_record import Lineage
 from flows.lineage_store import version_files
 from flows.registry import Registry
 from flows.reproduced import Difference, Then, not_as_then
+from flows.tracking import answering
 from flows.workspace import STATE, only_one
-from wordmill.errors import DataError, ParamsError, TryAgainError, WordmillError
+from wordmill.errors import DataError, ParamsError, WordmillError
 
 _PLACE = STATE / "reproduce"
 _NO_CACHE = "no-cache"
@@ -47,7 +47,7 @@ def reproduce(asked: str, *, model: str, keep: Path | None) -> int:
         DataError: it can't be made again, or a stage fails.
         TryAgainError: MLflow does not answer, or another reproduction is at work.
     """
-    try:
+    with answering(asked):
         client = MlflowClient()
         versions = Versions(Registry(client, model), client)
         version = versions.find(asked).versions[0]
@@ -58,9 +58,6 @@ def reproduce(asked: str, *, model: str, keep: Path | None) -> int:
         with version_files(client, version) as registered, _place(keep) as place:
             then = Then(record, cache=dvc_objects(), registered=registered)
             return _made_again(name, record, then, place)
-    except MlflowException as error:
-        reason = str(error).partition("\n")[0]
-        raise TryAgainError(f"{asked}: MLflow does not answer: {reason}") from None
 
 
 def _made_again(name: str, record: Lineage, then: Then, place: Path) -> int:

@@ -92,11 +92,17 @@ def stage_task(
 
 @task(name="gate", task_run_name="gate", cache_policy=NO_CACHE, persist_result=False)
 def gate_task(
-    registry: Registry, params: Params, parent_run: str, challenger: str, champion: str | None
+    registry: Registry,
+    params: Params,
+    parent_run: str,
+    budget: Budget,
+    challenger: str,
+    champion: str | None,
 ) -> Verdict:
     """Score challenger and champion in one job, and decide."""
     log = get_run_logger().info
-    verdict = gate(registry, params, parent_run=parent_run, log=log)(challenger, champion)
+    judge = gate(registry, params, parent_run=parent_run, log=log, budget=budget)
+    verdict = judge(challenger, champion)
     log("gate: %s to version %s", verdict["decision"], challenger)
     return verdict
 
@@ -171,10 +177,9 @@ def _ended(summary: Summary) -> State[int]:
 
 
 def _step_of(summary: Summary) -> str:
-    made = summary.standing
-    if made is None or not made.is_new:
-        return "Completed"
-    return "Promoted" if made.alias == CHAMPION else "Held"
+    if summary.is_promoted:
+        return "Promoted"
+    return "Held" if summary.standing and summary.standing.is_new else "Completed"
 
 
 def _brought_up_to_date(
@@ -209,7 +214,7 @@ def _brought_up_to_date(
                 tracking.end(run_id, "FAILED" if summary.failed else "KILLED")
                 return summary
         _link(tracking, summary, run_id)
-        _take_to_registry(registry, summary, params, run_id, tags)
+        _take_to_registry(registry, summary, params, budget, run_id, tags)
     return summary
 
 
@@ -248,7 +253,12 @@ def _link(tracking: Tracking, summary: Summary, run_id: str) -> None:
 
 
 def _take_to_registry(
-    registry: Registry, summary: Summary, params: Params, run_id: str, tags: dict[str, str]
+    registry: Registry,
+    summary: Summary,
+    params: Params,
+    budget: Budget,
+    run_id: str,
+    tags: dict[str, str],
 ) -> None:
     """Register what was made, once, and make it champion if it has earned that."""
     key = version_tags()
@@ -258,14 +268,15 @@ def _take_to_registry(
     )
 
     def judge(challenger: str, champion: str | None) -> Verdict:
-        return gate_task(registry, params, run_id, challenger, champion)
+        return gate_task(registry, params, run_id, budget, challenger, champion)
 
     # It was tested a moment ago, where no job lay between.
     is_first = registry.holder_of(CHAMPION) is None
     check = check_stored if found is None and is_first else check_version
     by = f"retrain {flow_run.name}, {whoami()}"
     try:
-        consider(registry, made, judge=judge, by=by, check=check)
+        entry = consider(registry, made, judge=judge, by=by, check=check)
+        summary.is_promoted = entry is not None
     except WordmillError as error:
         summary.held_because = str(error)
     summary.standing = registry.standing(made, is_new=found is None)

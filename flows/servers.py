@@ -5,6 +5,7 @@ a server may be back in a minute.
 """
 
 import os
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from wordmill.errors import ParamsError, TryAgainError
@@ -13,6 +14,7 @@ _MLFLOW = "MLFLOW_TRACKING_URI"
 _PREFECT = "PREFECT_API_URL"
 _PREFECT_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
+_EMBEDDED = "sqlite:///"
 _WEB = ("http", "https")
 _DATABASES = ("postgresql", "postgres", "mysql", "mssql")
 _SECONDS = 30  # a server under load took more than ten
@@ -44,6 +46,20 @@ def check_mlflow() -> None:
         _page(address, of="MLflow", named=_MLFLOW)
     elif urlsplit(address).scheme.partition("+")[0] in _DATABASES:
         _connect(address, of="MLflow", named=_MLFLOW)
+
+
+def has_store() -> bool:
+    """Whether MLflow has kept anything yet; asking a fresh store would make it, which takes 10 s.
+
+    Raises:
+        ParamsError: the address is none, or its driver is missing.
+        TryAgainError: it is elsewhere, and does not answer.
+    """
+    address = os.environ[_MLFLOW]
+    if address.startswith(_EMBEDDED):
+        return Path(address.removeprefix(_EMBEDDED)).exists()
+    check_mlflow()
+    return True
 
 
 def check_prefect() -> None:

@@ -29,6 +29,8 @@ class Summary:
     repaired: list[str] = field(default_factory=list[str])
     held_because: str = ""
     """Why the version was not promoted, where somebody has to do something about it."""
+    is_promoted: bool = False
+    """Whether this run made its version champion."""
     kept: list[str] = field(default_factory=list[str])
     """What was committed and pushed."""
     not_kept: list[str] = field(default_factory=list[str])
@@ -110,7 +112,8 @@ class Summary:
         if made.alias == CHAMPION:
             return told
         held = f"; not promoted: {self.held_because}" if self.held_because else ""
-        return f"{told}; champion is version {made.champion}{held}"
+        champion = f"champion is version {made.champion}" if made.champion else "no champion yet"
+        return f"{told}; {champion}{held}"
 
     def _next_steps(self) -> str:
         steps = [

@@ -9,11 +9,31 @@ from typing import Any, Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from flows.servers import is_web
 from flows.workspace import artifact_root
+from wordmill.errors import TryAgainError
 
 _WORKSPACE_TAG = "wordmill.workspace"
+
+
+@contextmanager
+def answering(what: str = "") -> Generator[None]:
+    """Say it in one line where MLflow does not answer.
+
+    Args:
+        what: was asked for.
+
+    Raises:
+        TryAgainError: it does not.
+    """
+    try:
+        yield
+    except MlflowException as error:
+        about = f"{what}: " if what else ""
+        reason = str(error).strip().partition("\n")[0]
+        raise TryAgainError(f"{about}MLflow does not answer: {reason}") from None
 
 
 class Tracking:

@@ -13,13 +13,13 @@ from stages.evaluation_files import ByTask, write_predictions
 from stages.held_out import Sets, held_out, training_texts
 from stages.stage import Stage, run
 from wordmill.data.records import Pair, read_records
-from wordmill.errors import DataError, ParamsError
+from wordmill.errors import ParamsError
 from wordmill.evaluation.answering import labels_of
 from wordmill.evaluation.comparison import FINAL, set_hash
-from wordmill.files import sha256_of, size_of, write_json
-from wordmill.gate.contest import Contender, Contest, Outcome
+from wordmill.files import sha256_of, size_of
+from wordmill.gate.contest import Contender, Contest, Outcome, UnfitError, blaming
 from wordmill.gate.evidence import CHAMPION, Evidence, from_record
-from wordmill.gate.record import beside_champion
+from wordmill.gate.record import beside_champion, write_verdict
 from wordmill.gate.rules import decision, findings, guarded_scores, primary_score
 from wordmill.gate.verdict import Verdict
 from wordmill.metrics.pairs import PRIMARY
@@ -28,7 +28,6 @@ from wordmill.models.folder import load_model, load_tokenizer
 from wordmill.params.evaluate import EvaluateParams
 from wordmill.params.gate import GateParams
 from wordmill.params.registry import RegistryParams
-from wordmill.report.page import page
 from wordmill.report.record import Record, Scored
 
 ASKED = Path(".wordmill/gate.json")
@@ -104,7 +103,8 @@ def _scored(
     if asked["champion_error"]:
         return None, {}, asked["champion_error"]
     try:
-        champion = _contender(asked["champion"], stage)
+        with blaming(CHAMPION):
+            champion = _contender(asked["champion"], stage)
         contest = Contest(
             {CHAMPION: champion, FINAL: challenger},
             params=params,
@@ -118,7 +118,9 @@ def _scored(
             labels=labels_of(read_records(stage.input("clean"), Pair, "train")),
             training_texts=training_texts(stage),
         )
-    except (DataError, ParamsError) as error:  # the latter: it can't say as much as is asked
+    except UnfitError as error:
+        if error.system != CHAMPION:
+            raise
         return None, {}, str(error)
     primary = _primary(sets)
     wanted = [primary_score(primary, rules), *guarded_scores(primary, rules)]
@@ -202,11 +204,8 @@ def _write(
     }
     whole = beside_champion(record, outcome, said) if outcome else record
     with stage.output_folder() as folder:
-        write_json(folder / "verdict.json", verdict)
-        write_json(folder / "scores.json", whole)
+        write_verdict(folder, verdict, whole, _json(evaluation / "surroundings.json"))
         write_predictions(folder / "predictions.jsonl", sets, answers)
-        html = page(whole, _json(evaluation / "surroundings.json"), gate=verdict)
-        (folder / "report.html").write_text(html, encoding="utf-8")
 
 
 def _json(path: Path) -> Any:

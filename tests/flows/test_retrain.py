@@ -28,6 +28,8 @@ def first_run(project):
 def test_the_first_run_makes_a_champion(project, first_run):
     out = first_run.stdout
     assert "models:/small/1, registered, champion" in out
+    assert "Gate: PROMOTE, version 1, no champion to beat" in out
+    assert "report       data/gate/report.html" in out
     for system in ("unigram", "n-gram", "lead", "pretrained", "finetuned"):
         assert f"| {system}" in out
     assert re.search(r"pretrain +ran because it has not run here before", out)

@@ -2,17 +2,25 @@
 
 import json
 import shutil
+from contextlib import nullcontext
+from functools import partial
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
-from conftest import run_in
-from sample_record import empty_record, empty_surroundings
+from conftest import ROOT, run_in
+from sample_record import empty_record, empty_surroundings, full_record
 
-from flows.gate import SEED_NOISE
+from flows.gate import SEED_NOISE, gate
 from flows.seed_noise import seed_noise
+from stages.gate import _scored
 from wordmill.comparing.result import Result
-from wordmill.errors import ParamsError
+from wordmill.errors import DataError, ParamsError
+from wordmill.gate.contest import UnfitError, blaming
 from wordmill.gate.evidence import CHAMPION
 from wordmill.gate.verdict import gate_lines
+from wordmill.params.everything import Params
+from wordmill.params.section import parse_params, read_params
 from wordmill.report.page import page
 
 
@@ -26,17 +34,22 @@ def evaluated(make_project):
     return project
 
 
-def ask(project, champion):
+def run_gate(project, champion, *, challenger=None):
     version = {"version": "2", "max_source_tokens": 32}
+    folder = challenger or project / "data/finetune/model"
     asked = {
-        "challenger": {**version, "folder": str(project / "data/finetune/model")},
+        "challenger": {**version, "folder": str(folder)},
         "champion": {**version, "version": "1", "folder": str(champion)},
         "champion_error": "",
         "evaluation": str(project / "data/evaluate"),
         "seed_deviations": {},
     }
     (project / ".wordmill/gate.json").write_text(json.dumps(asked))
-    done = run_in(project, "python", "-m", "stages.gate")
+    return run_in(project, "python", "-m", "stages.gate")
+
+
+def ask(project, champion):
+    done = run_gate(project, champion)
     assert done.returncode == 0, done.stderr
     return json.loads((project / "data/gate/verdict.json").read_text())
 
@@ -75,10 +88,53 @@ def test_the_job_scores_both_on_the_same_and_decides(evaluated, tmp_path):
 
     weights = same / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
+    ours = run_gate(evaluated, worse, challenger=same)  # no fault of the champion's
+    assert ours.returncode == DataError.exit_status, ours.stderr
+    assert str(same) in ours.stderr
     broken = ask(evaluated, same)
     assert (broken["decision"], broken["champion"]) == ("HOLD", "1")
     assert "can't be loaded" in said(broken, "champion")[0]["said"]
     assert said(broken, "primary") == []
+
+
+@pytest.mark.parametrize("system", [CHAMPION, "finetuned"])
+def test_only_the_champions_faults_hold_a_challenger(monkeypatch, system):
+    def away(*_, **__):
+        with blaming(system):
+            raise ParamsError("it can't say as much as is asked")
+
+    monkeypatch.setattr("stages.gate._contender", Mock())
+    monkeypatch.setattr("stages.gate.Contest", away)
+    asked = {"champion_error": "", "champion": {}}
+    score = partial(_scored, Mock(progress={}), asked, Mock(), Mock(), Mock(), Mock())
+    if system == CHAMPION:
+        assert score() == (None, {}, "it can't say as much as is asked")
+    else:
+        with pytest.raises(UnfitError):
+            score()
+
+
+def test_the_first_version_has_a_verdict_and_a_report_too(monkeypatch, tmp_path):
+    record = full_record()
+    record["identity"] |= {"summarize": "a", "answer": "b"}
+    evaluation = tmp_path / "evaluation"
+    evaluation.mkdir()
+    (evaluation / "scores.json").write_text(json.dumps(record))
+    (evaluation / "surroundings.json").write_text(json.dumps(empty_surroundings()))
+    monkeypatch.chdir(tmp_path)
+    found = SimpleNamespace(folder=evaluation)
+    monkeypatch.setattr("flows.gate.located", lambda *_: nullcontext(found))
+    monkeypatch.setattr("flows.gate.evaluation_of", lambda _: nullcontext(evaluation))
+    registry = Mock()
+    params = parse_params(Params, read_params(ROOT / "params.yaml"), file=ROOT / "params.yaml")
+    params.registry.gate.floors["documents/bits_per_byte"] = 0.1
+    verdict = gate(registry, params)("1", None)
+    assert (verdict["decision"], verdict["champion"]) == ("REJECT", None)
+    assert json.loads((tmp_path / "data/gate/verdict.json").read_text()) == verdict
+    assert "there is no champion to beat" in (tmp_path / "data/gate/report.html").read_text()
+    assert gate_lines(verdict).startswith("Gate: REJECT, version 1, no champion to beat\n  REJECT")
+    registry.tag.assert_called_once_with("1", "wordmill.gate", "REJECT")
+    registry.client.log_artifacts.assert_called_once()
 
 
 def result(name, value, *, seed, lr="0.001", ids="a"):

@@ -6,10 +6,12 @@ documents are read through windows that both contexts hold.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from wordmill.errors import DataError, ParamsError
 from wordmill.evaluation.answering import Answering, Answers
 from wordmill.evaluation.comparison import (
     FINAL,
@@ -26,7 +28,7 @@ from wordmill.models.ngram_model import NgramModel
 from wordmill.tokens.tokenizer import encode_batch, end_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from transformers import PreTrainedTokenizerFast
 
@@ -41,6 +43,19 @@ if TYPE_CHECKING:
 
 _NUM_WARM_UP = 8
 """Requests of a task that a model answers before it is timed."""
+
+
+class UnfitError(DataError):
+    """A contender can't do what is asked of it.
+
+    Args:
+        system: which of them.
+        why: in one line.
+    """
+
+    def __init__(self, system: str, why: str) -> None:
+        super().__init__(why)
+        self.system = system
 
 
 class Contender(NamedTuple):
@@ -106,6 +121,9 @@ class Contest:
             tasks: what is asked.
             labels: of `classify`.
             training_texts: of the challenger, for what is new in answers.
+
+        Raises:
+            UnfitError: one of the two can't be scored.
         """
         measured_documents = self._documents(documents)
         lengths = [len(ids) for ids in self._ids(self._contenders[FINAL], documents)]
@@ -160,8 +178,9 @@ class Contest:
         num_bytes = np.array([len(document.text.encode()) for document in documents], dtype=float)
         found: dict[str, Measured] = {}
         for name, one in self._contenders.items():
-            held_out = HeldOut(self._ids(one, documents), num_bytes, end_id(one.tokenizer))
-            found |= self._comparison(one).measured(documents, held_out, {name: one.model})
+            with blaming(name):
+                held_out = HeldOut(self._ids(one, documents), num_bytes, end_id(one.tokenizer))
+                found |= self._comparison(one).measured(documents, held_out, {name: one.model})
         return found
 
     def _answers(self, exercises: Sequence[Exercise], labels: Labels) -> dict[str, Answers]:
@@ -177,8 +196,10 @@ class Contest:
             warm_up = Answering(
                 exercises[:_NUM_WARM_UP], **of_one, show=_say_nothing, every_seconds=60.0
             )
-            warm_up.of_model(name, one.model)
-            found[name] = Answering(exercises, **of_one, **self._progress).of_model(name, one.model)
+            asked = Answering(exercises, **of_one, **self._progress)
+            with blaming(name):
+                warm_up.of_model(name, one.model)
+                found[name] = asked.of_model(name, one.model)
         return found
 
     def _ids(self, one: Contender, documents: Sequence[Document]) -> list[list[int]]:
@@ -192,6 +213,19 @@ class Contest:
             seed=self._seed,
             **self._progress,
         )
+
+
+@contextmanager
+def blaming(system: str) -> Generator[None]:
+    """Say whose mistake it is.
+
+    Raises:
+        UnfitError: what the block does fails.
+    """
+    try:
+        yield
+    except (DataError, ParamsError) as error:  # the latter: it can't say as much as is asked
+        raise UnfitError(system, str(error)) from None
 
 
 def _context_of(model: Model, context_tokens: int) -> int:

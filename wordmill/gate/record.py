@@ -1,9 +1,32 @@
-"""The record of an evaluation with the champion beside the systems that it compares."""
+"""What the gate leaves: its verdict, and the evaluation's record with the champion in it."""
+
+from pathlib import Path
 
 from wordmill.evaluation.comparison import DocumentPart, TaskPart
+from wordmill.files import write_json
 from wordmill.gate.contest import Outcome
 from wordmill.gate.evidence import CHAMPION
+from wordmill.gate.verdict import Verdict
+from wordmill.report.page import page
 from wordmill.report.record import Difference, Example, Record, Scored, Slice
+from wordmill.report.surroundings import Surroundings
+
+
+def write_verdict(
+    folder: Path, verdict: Verdict, record: Record, surroundings: Surroundings
+) -> None:
+    """Write a verdict, what it stands on, and the page that shows both.
+
+    Args:
+        folder: gets verdict.json, scores.json and report.html.
+        verdict: of the gate.
+        record: of the challenger's evaluation, with the champion where it was scored beside.
+        surroundings: of that evaluation.
+    """
+    write_json(folder / "verdict.json", verdict)
+    write_json(folder / "scores.json", record)
+    html = page(record, surroundings, gate=verdict)
+    (folder / "report.html").write_text(html, encoding="utf-8")
 
 
 def beside_champion(record: Record, outcome: Outcome, said: dict[tuple[str, str], str]) -> Record:

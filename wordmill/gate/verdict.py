@@ -38,8 +38,8 @@ class Verdict(TypedDict):
 def gate_lines(verdict: Verdict) -> str:
     """What the gate said, a line a rule."""
     champion = verdict["champion"]
-    against = f"against the champion, version {champion}" if champion else "no champion to beat"
-    lines = [f"Gate: {verdict['decision']}, version {verdict['challenger']} {against}"]
+    against = f" against the champion, version {champion}" if champion else ", no champion to beat"
+    lines = [f"Gate: {verdict['decision']}, version {verdict['challenger']}{against}"]
     lines += [
         f"  {one['decision']:8} {one['rule']}, {one['about']}: {one['said']}"
         for one in verdict["findings"]
