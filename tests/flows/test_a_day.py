@@ -21,6 +21,7 @@ from inboxes import mailbox, webhook
 from running import processes_of, retrain, tracked, wait_for
 from test_retrain import free_port
 
+from flows.promotion_log import PromotionLog
 from wordmill.models.folder import weights_digest
 
 EVERY_SECONDS = 15
@@ -122,6 +123,14 @@ class Served:
     def wait_for_end(self, name: str, count: int = 1) -> None:
         wait_for(lambda: self.ends()[name] >= count, seconds=PATIENCE_SECONDS)
 
+    def wait_for_decision(self, count: int) -> None:
+        """Until the gate has decided so often."""
+        wait_for(lambda: self.num_decisions() >= count, seconds=PATIENCE_SECONDS)
+
+    def num_decisions(self) -> int:
+        ends = self.ends()
+        return ends["Promoted"] + ends["Held"]
+
     def wait_until_it_trains(self, times: int) -> None:
         """Until pretraining has begun so often, and has a checkpoint."""
         trains = "Task run 'pretrain' - pretrain runs because"
@@ -202,7 +211,6 @@ def test_a_day_in_fast_motion(day, make_project):
     assert by_hand.returncode == 75
     assert "another flow is at work" in by_hand.stderr
     served.wait_for_end("Promoted")
-    champion = tracked(project)["champion"]
 
     # Data arrives. The flow is killed; the next start goes on, and a person cancels that one.
     served.wait_for_end("Nothing new")
@@ -213,7 +221,8 @@ def test_a_day_in_fast_motion(day, make_project):
     served.wait_until_it_trains(4)
     served.cancel_what_works()
     served.wait_for_end("Cancelled")
-    served.wait_for_end("Held")
+    served.wait_for_decision(2)
+    champion = tracked(project)["champion"]
 
     # A poisoned file: the data is rejected, and the champion stays.
     place(project / "data/raw/notes/poisoned.jsonl", POISON)
@@ -226,7 +235,7 @@ def test_a_day_in_fast_motion(day, make_project):
     arrive(project, "wednesday.jsonl", seed=3)
     time.sleep(2.5 * EVERY_SECONDS)
     served.go_on()
-    served.wait_for_end("Held", 2)
+    served.wait_for_decision(3)
 
     # A planned start is cancelled before its time: it never begins.
     cancelled = served.ends()["Cancelled"]
@@ -240,18 +249,17 @@ def test_a_day_in_fast_motion(day, make_project):
     check_runs(runs, found, served)
     check_nothing_is_left(project)
     check_messages(runs, hook, mail)
-    check_model(project, make_project("in-one-go"), champion, found)
+    check_versions(project, runs, found)
+    check_model(project, make_project("in-one-go"))
 
 
 def check_runs(runs: list[dict], found: dict, served: Served) -> None:
     ended = [run for run in runs if run["state"]["type"] in FINAL]
     ends = Counter(run["state"]["name"] for run in ended)
     assert len(runs) - len(ended) <= 2  # the next start, and maybe one that has just begun
-    assert {name: ends[name] for name in ("Promoted", "Crashed", "Held")} == {
-        "Promoted": 1,
-        "Crashed": 1,
-        "Held": 2,
-    }
+    assert ends["Crashed"] == 1
+    assert ends["Promoted"] + ends["Held"] == 3
+    assert ends["Promoted"] >= 1  # the first; of the others the gate is the judge
     # One at work, one that was planned, and maybe one as the machine was switched off.
     assert ends["Cancelled"] in (2, 3)
     assert ends["Rejected"] >= 1
@@ -314,9 +322,19 @@ def check_messages(runs: list[dict], hook, mail) -> None:
         assert sum(title in taken for taken in mail.taken) == ends[name], name
 
 
-def check_model(project: Path, fresh: Path, champion: str, found: dict) -> None:
+def check_versions(project: Path, runs: list[dict], found: dict) -> None:
+    """A version for each state of the data, and a champion that the log knows."""
+    assert len(found["versions"]) == 3
+    ends = Counter(run["state"]["name"] for run in runs)
+    done = PromotionLog(project / "registry/promotions.jsonl").done()
+    assert len(done) == ends["Promoted"]
+    assert done[-1].entry["to_version"] == found["champion"]
+    verified = run_in(project, "python", "-m", "flows.cli", "history", "--verify")
+    assert verified.returncode == 0, verified.stderr
+
+
+def check_model(project: Path, fresh: Path) -> None:
     """The last model is the one that the final data gives in one go."""
-    assert (found["champion"], len(found["versions"])) == (champion, 3)
     write_params(fresh, DAY)
     (fresh / "data/raw/texts.jsonl").unlink()
     for seed, name in enumerate(("monday", "tuesday", "wednesday"), start=1):
