@@ -17,8 +17,8 @@ from wordmill.metrics.significance import Difference
 from wordmill.params.gate import GateParams
 from wordmill.report.measures import OURS, measure
 
-# Quantiles of the normal distribution: the ends of a 95% interval, and a power of 85%. Two tests have
-# to agree and an interval is itself an estimate: 80% is left of it (bench/gate.py measures it).
+# Quantiles of the normal distribution: the ends of a 95% interval, and a power of 85%, of which 80%
+# is left: two tests have to agree, and an interval is an estimate (bench/gate.py measures it).
 _Z_INTERVAL, _Z_POWER = 1.959964, 1.036433
 _DOCUMENTS = "documents"
 _DRAFTS = "write"
