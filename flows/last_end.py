@@ -70,11 +70,12 @@ def remember(summary: "Summary", params: "Params") -> None:
     """Write down how a run ended. The caller holds the project's lock.
 
     Args:
-        summary: of the run; one that failed or stopped leaves no record.
+        summary: of the run; one that failed or stopped leaves no record, nor does one that
+            promotes nothing for a reason that may pass.
         params: what the run began with; edited since, they leave no record.
     """
     RECORD.unlink(missing_ok=True)
-    if summary.failed or summary.stopped or summary.standing is None:
+    if summary.failed or summary.stopped or summary.held_because or summary.standing is None:
         return
     from flows.summary import Summary
     from wordmill.params.everything import Params
