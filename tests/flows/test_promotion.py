@@ -169,7 +169,7 @@ def test_rollback_goes_back_step_by_step_or_to_a_version(registry):
     entry = PromotionLog(LOG_FILE).done()[-1].entry
     assert (entry["act"], entry["reason"]) == ("rollback", "it was well")
     with pytest.raises(ParamsError, match="has no version 9"):
-        roll_back(name, to="9", reason="it was well")
+        roll_back(name, to="9", reason="")
     assert "all agree" in history(name, is_json=False, is_verified=True)
 
 
@@ -184,9 +184,11 @@ def test_a_rollback_after_a_reconciliation_goes_to_the_champion_before(registry)
 def test_neither_a_rollback_nor_a_reconciliation_is_a_way_around_the_gate(registry):
     name = registry.name
     promoted(registry, "1")
-    with pytest.raises(ParamsError, match=r"version 2 of .* was never champion; `wordmill promote 2`"):
+    with pytest.raises(
+        ParamsError, match=r"version 2 of .* was never champion; `wordmill promote 2`"
+    ):
         roll_back(name, to="2", reason=" ")
-    with pytest.raises(ParamsError, match="nothing to reconcile: .* version 1 everywhere"):
+    with pytest.raises(ParamsError, match=r"nothing to reconcile: .* version 1 everywhere"):
         reconcile_to(name, "2", reason="")
     assert state(registry) == ("1", "1", "1")
     assert roll_back(name, to="2", reason="the gate's set is wrong").endswith("version 2 (was 1)")
@@ -380,11 +382,11 @@ def test_a_champion_that_log_and_file_do_not_tell_alike_is_noticed(registry):
     file = json.loads(CHAMPION_FILE.read_text())
     CHAMPION_FILE.write_text(json.dumps({**file, "version": "3"}))
     registry.give(CHAMPION, "3")
-    with pytest.raises(DisagreementError, match=r"version 3 .* line 3 of .* version 2"):
+    with pytest.raises(DisagreementError, match=r"champion.json is not what line 3 of"):
         history(registry.name, is_json=False, is_verified=True)
     registry.give(CHAMPION, "2")
     CHAMPION_FILE.write_text(json.dumps({**file, "files": "0" * 64}))
-    with pytest.raises(DisagreementError, match="champion.json is not what line 3 of"):
+    with pytest.raises(DisagreementError, match=r"champion.json is not what line 3 of"):
         promoted(registry, "3", expected="2")
 
 
@@ -429,7 +431,13 @@ def test_a_log_that_lost_its_end_is_noticed(registry):
     first = json.loads(whole[0])
     CHAMPION_FILE.write_text(
         json.dumps(
-            {**json.loads(file), "version": "1", "entry": 1, "entry_sha256": first["sha256"]}
+            {
+                **json.loads(file),
+                "version": "1",
+                "files": first["files"],
+                "entry": 1,
+                "entry_sha256": first["sha256"],
+            }
         )
     )
     with pytest.raises(DisagreementError, match="the registry knows of line 6 of"):
