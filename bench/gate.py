@@ -71,7 +71,7 @@ def rows(asked: argparse.Namespace) -> Iterator[list[str]]:
     for what, maker in makers.items():
         pair = with_gain(a, b, asked.gain, maker)
         gain = pair[0].value() - pair[1].value()
-        yield tried(f"better, {what}", pair, gain, needed(pair, asked.gain))
+        yield tried(f"better, {what}", pair, gain, needed(pair, asked.gain, rules))
 
 
 def read(path: Path, task: str, system: str) -> Statistics:
@@ -116,11 +116,11 @@ def with_gain(a: Statistics, b: Statistics, gain: float, maker: Any) -> Any:
     return maker(a, b, high)
 
 
-def needed(pair: tuple[Statistics, Statistics], gain: float) -> int:
+def needed(pair: tuple[Statistics, Statistics], gain: float, rules: GateParams) -> int:
     """The size of a set on which the gate says that it can show the gain."""
     name = "score"
     found = compare({name: pair[0]}, {name: pair[1]}, samples=SAMPLES, seed=1)[name]
-    return math.ceil(len(pair[0].values) * (detectable(found) / gain) ** 2)
+    return math.ceil(len(pair[0].values) * (detectable(found, rules) / gain) ** 2)
 
 
 def decisions(

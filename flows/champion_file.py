@@ -51,16 +51,8 @@ def written_champion() -> Champion | None:
 
 def write_champion(entry: Entry) -> None:
     """Say that an entry's version is champion; what is said is on the disk when this returns."""
-    said: Champion = {
-        "model": entry["model"],
-        "version": entry["to_version"],
-        "run_id": entry["run_id"],
-        "files": entry["files"],
-        "entry": entry["number"],
-        "entry_sha256": entry["sha256"],
-    }
     with replaced_file(CHAMPION_FILE) as partial:
-        write_json(partial, said)
+        write_json(partial, _said_after(entry))
     sync_folder(CHAMPION_FILE.parent)
 
 
@@ -87,17 +79,28 @@ def disagreement(registry: Registry, log: PromotionLog) -> str | None:
         )
     if file["version"] != holder:
         return f"{there}, {CHAMPION_FILE} {_named(file['version'])}"
+    if file != _said_after(last):
+        return f"{CHAMPION_FILE} is not what line {last['number']} of {LOG_FILE} says"
     return _forked(registry, log)
+
+
+def _said_after(entry: Entry) -> Champion:
+    return {
+        "model": entry["model"],
+        "version": entry["to_version"],
+        "run_id": entry["run_id"],
+        "files": entry["files"],
+        "entry": entry["number"],
+        "entry_sha256": entry["sha256"],
+    }
 
 
 def _forked(registry: Registry, log: PromotionLog) -> str | None:
     """Whether the registry has heard of lines that this log does not have."""
-    if registry.head is None:
+    head = registry.head
+    if head is None or head in {f"{line['number']} {line['sha256']}" for line in log.lines()}:
         return None
-    number, sha256 = registry.head.split()
-    lines = log.lines()
-    if int(number) <= len(lines) and lines[int(number) - 1]["sha256"] == sha256:
-        return None
+    number = head.partition(" ")[0]
     return f"the registry knows of line {number} of {LOG_FILE}, which is missing or another here"
 
 

@@ -16,7 +16,8 @@ def champion_before(done: list[Done], champion: str | None) -> str | None:
         champion: now.
     """
     for entry, _ in reversed(done):
-        if entry["to_version"] == champion and entry["act"] != "rollback":
+        has_moved = entry["from_version"] != entry["to_version"]  # a reconciliation may not
+        if entry["to_version"] == champion and has_moved and entry["act"] != "rollback":
             return entry["from_version"]
     return None
 

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from flows.champion_file import LOG_FILE
 from flows.history import as_json, champion_before, table
 from flows.promotion import Check, check_agreement, check_verdict, promote, reconcile, settle, tell
-from flows.promotion_log import DisagreementError, Entry, PromotionLog
+from flows.promotion_log import DisagreementError, Done, Entry, PromotionLog
 from flows.registry import CHAMPION, Registry, registry_alone
 from flows.servers import has_store
 from flows.tracking import answering
@@ -79,6 +79,25 @@ def consider(
     )
 
 
+def is_decided(registry: Registry, number: str) -> bool:
+    """Whether nothing is left to do about a tested version: it is champion, was, or may not be.
+
+    Args:
+        registry: of the project.
+        number: the version.
+
+    Raises:
+        DisagreementError: the log was edited.
+    """
+    champion, said = registry.holder_of(CHAMPION), registry.gate_said(number)
+    if champion is None or champion == number:
+        return champion is not None
+    if said != "PROMOTE":
+        return said is not None
+    # A kill may lie between the gate's word and the alias; a rollback may have followed both.
+    return number in _champions(registry.name)
+
+
 @answering()
 def roll_back(name: str, *, to: str | None, reason: str) -> str:
     """Make the champion before, or another version, champion again.
@@ -94,12 +113,17 @@ def roll_back(name: str, *, to: str | None, reason: str) -> str:
     registry = _registry(name)
     _check_order(registry)
     champion = registry.holder_of(CHAMPION)
-    done = [one for one in PromotionLog(LOG_FILE).done() if one.entry["model"] == name]
-    number = to or champion_before(done, champion)
+    number = to or champion_before(_done(name), champion)
     if number is None:
         raise ParamsError(
             f"{LOG_FILE} knows of no champion before version {champion or 'none'}; name one:"
             " wordmill rollback --to VERSION"
+        )
+    registry.check_tested(number)
+    if number not in _champions(name) and not reason.strip():
+        raise ParamsError(
+            f"version {number} of {name} was never champion; `wordmill promote {number}` asks the"
+            " gate, --reason TEXT goes there all the same"
         )
     entry = promote(
         registry,
@@ -145,17 +169,16 @@ def history(name: str, *, is_json: bool, is_verified: bool) -> str:
     Raises:
         DisagreementError: the log was edited, or does not agree with the registry.
         BusyError: it is to be verified, and a promotion is at work.
+        ParamsError: it is to be verified, and there is no registry.
     """
     log = PromotionLog(LOG_FILE)
     if problems := log.problems():
         raise DisagreementError(f"{LOG_FILE}: {'; '.join(problems)}; take the file back from git")
-    if not log.path.exists() and not has_store():
-        return "no version was ever champion here"
-    registry = _registry(name)
     if is_verified:
-        _check_order(registry)
+        _check_order(_registry(name))
         return f"{LOG_FILE}: {len(log.lines())} lines, none edited, removed or moved; all agree"
-    tell(settled(registry))
+    if has_store():  # a clone may have the log alone
+        tell(settled(_registry(name)))
     return as_json(log.done()) if is_json else table(log.done())
 
 
@@ -189,6 +212,16 @@ def whoami() -> str:
         ["git", "config", "user.name"], capture_output=True, text=True, check=False
     ).stdout.strip()
     return f"{name} ({account})" if name else account
+
+
+def _done(name: str) -> list[Done]:
+    """The promotions of one model."""
+    return [one for one in PromotionLog(LOG_FILE).done() if one.entry["model"] == name]
+
+
+def _champions(name: str) -> set[str | None]:
+    """Every version that ever was champion."""
+    return {one.entry["to_version"] for one in _done(name)}
 
 
 def _registry(name: str) -> Registry:

@@ -84,7 +84,7 @@ def reconcile(
         check: as for `promote`.
 
     Raises:
-        ParamsError: there is no such version.
+        ParamsError: there is no such version, or another one is asked for and nothing to reconcile.
         BusyError: another promotion of this project is at work.
         DataError: the version does not pass.
         DisagreementError: the log was edited.
@@ -93,8 +93,13 @@ def reconcile(
         tell(settle(registry))
         holder = registry.holder_of(CHAMPION)
         words = disagreement(registry, PromotionLog(LOG_FILE))
-        if words is None and to in ("registry", "file", holder):
-            return None
+        if words is None:
+            if to in ("registry", "file", holder):
+                return None
+            raise ParamsError(
+                f"nothing to reconcile: champion of {registry.name} is version {holder or 'none'}"
+                f" everywhere; `wordmill promote {to}` asks the gate"
+            )
         number = _asked_version(registry, to, holder)
         if number is not None:
             registry.check_tested(number)

@@ -117,9 +117,9 @@ class Registry:
         """Set a tag of a version."""
         self.client.set_model_version_tag(self.name, number, name, value)
 
-    def is_judged(self, number: str) -> bool:
-        """Whether the gate has said something of a version."""
-        return GATE_TAG in self.version(number).tags
+    def gate_said(self, number: str) -> str | None:
+        """What the gate said of a version last, None if it was not asked."""
+        return self.version(number).tags.get(GATE_TAG)
 
     def give(self, alias: str, number: str) -> None:
         """Let a version have an alias; whoever had it loses it in the same step."""

@@ -30,7 +30,7 @@ from flows.notify import tell
 from flows.parity import check_version
 from flows.pipeline import Outcome, run_stage, stopped_before
 from flows.plan import plan, told
-from flows.promoting import consider, settled, whoami
+from flows.promoting import consider, is_decided, settled, whoami
 from flows.promotion_log import DisagreementError
 from flows.push import check_remote
 from flows.recovery import begun, repair
@@ -201,7 +201,7 @@ def _brought_up_to_date(
     steps = plan(is_forced=is_forced)
     has_work = any(step.may_run for step in steps)
     known = None if has_work else registry.verified_version_of(version_tags())
-    if known and _is_settled(registry, known):
+    if known and (summary.held_because or is_decided(registry, known)):
         summary.standing = registry.standing(known, is_new=False)
         return summary
     tags = {**git_tags(), "prefect.flow_run": str(flow_run.id)}
@@ -216,12 +216,6 @@ def _brought_up_to_date(
         _link(tracking, summary, run_id)
         _take_to_registry(registry, summary, params, budget, run_id, tags)
     return summary
-
-
-def _is_settled(registry: Registry, known: str) -> bool:
-    """Whether there is nothing left to decide about a version."""
-    champion = registry.holder_of(CHAMPION)
-    return champion is not None and (known == champion or registry.is_judged(known))
 
 
 def _shell_status(failed: Outcome) -> int:

@@ -164,12 +164,9 @@ def _set_hashes(sets: Sets) -> dict[str, str]:
 
 def _changed(record: Record, sets: Sets, params: EvaluateParams) -> list[str]:
     """What is not as it was when the challenger was evaluated."""
-    known = record["identity"]
-    found = [
-        f"the {kind} held out"
-        for kind, hashed in _set_hashes(sets).items()
-        if known.get(kind) != hashed
-    ]
+    known, hashes = record["identity"], _set_hashes(sets)
+    kinds = dict.fromkeys([*record["primary"], *hashes])
+    found = [f"the {kind} held out" for kind in kinds if known.get(kind) != hashes.get(kind)]
     return found + (["the decoding"] if known["decoding"] != params.decoding.model_dump() else [])
 
 

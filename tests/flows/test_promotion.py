@@ -13,10 +13,18 @@ from stores import make_store, registered
 from flows.champion_file import CHAMPION_FILE, LOG_FILE, disagreement
 from flows.moving import ChangedError
 from flows.parity import PARITY, check_version
-from flows.promoting import consider, history, promote_version, reconcile_to, roll_back, settled
+from flows.promoting import (
+    consider,
+    history,
+    is_decided,
+    promote_version,
+    reconcile_to,
+    roll_back,
+    settled,
+)
 from flows.promotion import promote, reconcile, settle
 from flows.promotion_log import DisagreementError, PromotionLog
-from flows.registry import CHALLENGER, CHAMPION, Registry, registry_alone
+from flows.registry import CHALLENGER, CHAMPION, GATE_TAG, Registry, registry_alone
 from flows.version_files import LISTING, check_stored
 from flows.workspace import BusyError
 from wordmill.errors import DataError, ParamsError
@@ -165,6 +173,40 @@ def test_rollback_goes_back_step_by_step_or_to_a_version(registry):
     assert "all agree" in history(name, is_json=False, is_verified=True)
 
 
+def test_a_rollback_after_a_reconciliation_goes_to_the_champion_before(registry):
+    promoted(registry, "1")
+    promoted(registry, "2", expected="1")
+    CHAMPION_FILE.unlink()
+    reconcile_to(registry.name, "registry", reason="")
+    assert roll_back(registry.name, to=None, reason="").endswith("version 1 (was 2)")
+
+
+def test_neither_a_rollback_nor_a_reconciliation_is_a_way_around_the_gate(registry):
+    name = registry.name
+    promoted(registry, "1")
+    with pytest.raises(
+        ParamsError, match=r"version 2 of .* was never champion; `wordmill promote 2`"
+    ):
+        roll_back(name, to="2", reason=" ")
+    with pytest.raises(ParamsError, match=r"nothing to reconcile: .* version 1 everywhere"):
+        reconcile_to(name, "2", reason="")
+    assert state(registry) == ("1", "1", "1")
+    assert roll_back(name, to="2", reason="the gate's set is wrong").endswith("version 2 (was 1)")
+
+
+def test_what_the_gate_lets_through_and_a_kill_stopped_is_not_settled(registry):
+    promoted(registry, "1")
+    assert not is_decided(registry, "2")
+    registry.tag("2", GATE_TAG, "PROMOTE")
+    assert not is_decided(registry, "2")
+    promoted(registry, "2", expected="1", verdict=verdict_of("PROMOTE"))
+    assert is_decided(registry, "2")
+    roll_back(registry.name, to=None, reason="")
+    assert is_decided(registry, "2")  # a person took it back
+    registry.tag("3", GATE_TAG, "HOLD")
+    assert is_decided(registry, "3")
+
+
 def damaged(how, folder):
     weights = folder / "artifacts/model/model.safetensors"
     if how == "a flipped bit":
@@ -206,11 +248,14 @@ def test_a_damaged_version_never_becomes_champion(registry, tmp_path):
         damaged(how, folder)
         with pytest.raises(DataError, match=said):
             promoted(registry, number, expected="1", reason="I insist")
-    for attempt in (promote_version, reconcile_to):
-        with pytest.raises(DataError, match=said):
-            attempt(registry.name, number, reason="I insist")
+    with pytest.raises(DataError, match=said):
+        promote_version(registry.name, number, reason="I insist")
     with pytest.raises(DataError, match=said):
         roll_back(registry.name, to=number, reason="I insist")
+    registry.give(CHAMPION, "2")  # something to reconcile
+    with pytest.raises(DataError, match=said):
+        reconcile_to(registry.name, number, reason="I insist")
+    registry.give(CHAMPION, "1")
     assert state(registry) == ("1", "1", "1")
     assert LOG_FILE.read_bytes() == lines
 
@@ -234,11 +279,11 @@ def test_a_version_whose_registration_was_killed_never_becomes_champion(registry
     for attempt in (
         lambda: promoted(registry, number, reason="I insist"),
         lambda: promote_version(registry.name, number, reason="I insist"),
-        lambda: reconcile_to(registry.name, number, reason="I insist"),
+        lambda: registry.give(CHAMPION, "1") or reconcile_to(registry.name, number, reason=""),
     ):
         with pytest.raises(ParamsError, match="did not answer as its stage's model did"):
             attempt()
-    assert state(registry) == (None, None, None)
+    assert state(registry) == ("1", None, None)
 
 
 def test_of_two_promotions_at_once_one_is_told_to_wait(registry):
@@ -331,6 +376,35 @@ def test_registry_and_file_that_differ_stop_promotions_until_one_is_taken(regist
     assert "the registry has version 3" in entry["reason"]
 
 
+def test_a_champion_that_log_and_file_do_not_tell_alike_is_noticed(registry):
+    promoted(registry, "1")
+    promoted(registry, "2", expected="1")
+    file = json.loads(CHAMPION_FILE.read_text())
+    CHAMPION_FILE.write_text(json.dumps({**file, "version": "3"}))
+    registry.give(CHAMPION, "3")
+    with pytest.raises(DisagreementError, match=r"champion.json is not what line 3 of"):
+        history(registry.name, is_json=False, is_verified=True)
+    registry.give(CHAMPION, "2")
+    CHAMPION_FILE.write_text(json.dumps({**file, "files": "0" * 64}))
+    with pytest.raises(DisagreementError, match=r"champion.json is not what line 3 of"):
+        promoted(registry, "3", expected="2")
+
+
+def test_a_note_of_the_registry_that_was_edited_is_told(registry):
+    promoted(registry, "1")
+    registry.head = "edited"
+    with pytest.raises(DisagreementError, match="the registry knows of line edited of"):
+        promoted(registry, "2", expected="1")
+
+
+def test_the_history_is_told_where_there_is_only_git(registry, monkeypatch):
+    promoted(registry, "1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///none.db")
+    assert "none -> 1" in history(registry.name, is_json=False, is_verified=False)
+    with pytest.raises(ParamsError, match="has no versions yet"):
+        history(registry.name, is_json=False, is_verified=True)
+
+
 def test_files_of_another_registry_are_not_taken_for_this_one_s(registry):
     promoted(registry, "1")
     other = Registry(registry.client, f"{registry.name}-other")
@@ -357,7 +431,13 @@ def test_a_log_that_lost_its_end_is_noticed(registry):
     first = json.loads(whole[0])
     CHAMPION_FILE.write_text(
         json.dumps(
-            {**json.loads(file), "version": "1", "entry": 1, "entry_sha256": first["sha256"]}
+            {
+                **json.loads(file),
+                "version": "1",
+                "files": first["files"],
+                "entry": 1,
+                "entry_sha256": first["sha256"],
+            }
         )
     )
     with pytest.raises(DisagreementError, match="the registry knows of line 6 of"):

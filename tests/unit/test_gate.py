@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from wordmill.gate.evidence import CHAMPION, Evidence
 from wordmill.gate.rules import decision, detectable, findings, guarded_scores, primary_score
@@ -43,8 +44,12 @@ def score(value):
     return {"value": value, "low": value, "high": value, "count": 300, "signature": "s"}
 
 
+MEMORIZED = {"system": "finetuned", "count": 64, "exact_share": 0.0, "num_personal": 0}
+
+
 def evidence(primary, *, documents=None, **more):
     found = {
+        "memorization": [MEMORIZED],
         "scores": {
             "documents": {
                 "finetuned": {"bits_per_byte": score(2.0)},
@@ -124,6 +129,9 @@ def test_lower_is_better_is_turned_round():
         (difference(0.18, half=0.05), "HOLD"),
         (difference(0.4, half=0.05), "REJECT"),
         (difference(float("nan"), half=0.0), "HOLD"),
+        # One example tells nothing, whatever it says.
+        (replace(difference(0.0, half=0.0), count=1), "HOLD"),
+        (replace(difference(0.9, half=0.0), count=1), "HOLD"),
     ],
 )
 def test_a_guard_may_lose_no_more_than_its_margin(documents, expected):
@@ -168,14 +176,23 @@ def test_slow_is_held_and_big_is_rejected():
 
 
 def memorized(**figures):
-    row = {"system": "finetuned", "count": 64, "exact_share": 0.0, "num_personal": 0}
-    return evidence(difference(2.0), memorization=[row | figures])
+    return evidence(difference(2.0), memorization=[MEMORIZED | figures])
 
 
 def test_what_was_learnt_by_heart_is_rejected():
     assert decided(memorized()) == "PROMOTE"
     assert decided(memorized(exact_share=0.2)) == "REJECT"
     assert decided(memorized(num_personal=1)) == "REJECT"
+
+
+def test_what_was_to_be_measured_and_was_not_is_held():
+    unknown = evidence(difference(2.0), memorization=[])
+    assert decided(unknown) == "HOLD"
+    (said,) = of("memorization", unknown)
+    assert "num_documents" in said["said"]
+    assert decided(unknown, RULES.model_copy(update={"max_memorized": None})) == "HOLD"
+    off = RULES.model_copy(update={"max_memorized": None, "max_personal": None})
+    assert decided(unknown, off) == "PROMOTE"
 
 
 def test_a_lean_beyond_the_limit_is_rejected():
@@ -210,6 +227,26 @@ def test_a_champion_that_cannot_be_scored_and_a_changed_set_hold():
 def test_what_a_set_can_show_is_its_power():
     """A z-test with a true gain of `detectable` finds it in 85% of draws: two tests in 80%."""
     half = 1.96
-    least = detectable(difference(0.0, half=half))
+    least = detectable(difference(0.0, half=half), RULES)
     drawn = np.random.default_rng(0).normal(least, half / 1.959964, size=100_000)
     assert np.mean(drawn > half) == pytest.approx(0.85, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("rules", "beyond"),
+    [
+        ({"max_p": 0.01}, 2.575829),
+        ({"max_p": 0.2}, 1.959964),  # the 95% interval has to lie above 0 all the same
+        ({"min_gain": 1.5}, 1.959964 + 1.5),
+    ],
+)
+def test_what_a_set_can_show_is_told_for_the_rules_as_they_are(rules, beyond):
+    least = detectable(difference(0.0, half=1.959964), RULES.model_copy(update=rules))
+    drawn = np.random.default_rng(0).normal(least, 1.0, size=100_000)
+    assert np.mean(drawn > beyond) == pytest.approx(0.85, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["summarize/length_ratio", "write/distinct2"])
+def test_a_score_of_which_more_is_not_better_decides_nothing(name):
+    with pytest.raises(ValidationError, match=f"got '{name}'; more of it is not better"):
+        GateParams(**{**RULES.model_dump(), "primary": name})

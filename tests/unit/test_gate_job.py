@@ -8,17 +8,19 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
-from conftest import ROOT, run_in
+from conftest import ROOT, SMALL_PARAMS, run_in
 from sample_record import empty_record, empty_surroundings, full_record
 
 from flows.gate import SEED_NOISE, gate
 from flows.seed_noise import seed_noise
-from stages.gate import _scored
+from stages.gate import _changed, _scored
 from wordmill.comparing.result import Result
 from wordmill.errors import DataError, ParamsError
+from wordmill.evaluation.comparison import set_hash
 from wordmill.gate.contest import UnfitError, blaming
 from wordmill.gate.evidence import CHAMPION
 from wordmill.gate.verdict import gate_lines
+from wordmill.params.evaluate import EvaluateParams
 from wordmill.params.everything import Params
 from wordmill.params.section import parse_params, read_params
 from wordmill.report.page import page
@@ -95,6 +97,19 @@ def test_the_job_scores_both_on_the_same_and_decides(evaluated, tmp_path):
     assert (broken["decision"], broken["champion"]) == ("HOLD", "1")
     assert "can't be loaded" in said(broken, "champion")[0]["said"]
     assert said(broken, "primary") == []
+
+
+def test_a_set_that_is_another_or_gone_is_named():
+    decoding = SMALL_PARAMS["evaluate"]["decoding"]
+    params = EvaluateParams.model_validate(SMALL_PARAMS["evaluate"])
+    kinds = ("documents", "summarize", "translate")
+    identity = {kind: set_hash(["a"]) for kind in kinds} | {"decoding": decoding}
+    record = {"identity": identity, "primary": dict.fromkeys(kinds, "")}
+    one, other = SimpleNamespace(id="a"), SimpleNamespace(id="b")
+    sets = SimpleNamespace(documents=[one], tasks={"summarize": [other]})
+    assert _changed(record, sets, params) == ["the summarize held out", "the translate held out"]
+    sets.tasks = {"summarize": [one], "translate": [one]}
+    assert _changed(record, sets, params) == []
 
 
 @pytest.mark.parametrize("system", [CHAMPION, "finetuned"])

@@ -140,6 +140,8 @@ def test_a_rollback_after_a_rollback_goes_further_back(tmp_path):
     assert champion_before(log.done(), "1") is None
     filled(log, [("1", "3", "promotion")])
     assert champion_before(log.done(), "3") == "1"
+    filled(log, [("3", "3", "reconciliation")])
+    assert champion_before(log.done(), "3") == "1"
 
 
 def test_the_table_is_a_line_each_and_holds_no_controls(tmp_path):

@@ -8,6 +8,7 @@ and so is a tie.
 
 import math
 from collections.abc import Iterator
+from statistics import NormalDist
 from typing import Any
 
 from wordmill.gate.evidence import CHAMPION, Evidence
@@ -16,9 +17,9 @@ from wordmill.metrics.significance import Difference
 from wordmill.params.gate import GateParams
 from wordmill.report.measures import OURS, measure
 
-# Quantiles of the normal distribution: a two-sided test at 5%, and a power of 85%. Two tests have
-# to agree and an interval is itself an estimate: 80% is left of it (bench/gate.py measures it).
-_Z_TEST, _Z_POWER = 1.959964, 1.036433
+# Quantiles of the normal distribution: the ends of a 95% interval, and a power of 85%, of which 80%
+# is left: two tests have to agree, and an interval is an estimate (bench/gate.py measures it).
+_Z_INTERVAL, _Z_POWER = 1.959964, 1.036433
 _DOCUMENTS = "documents"
 _DRAFTS = "write"
 """There is no one right way to go on: drafts decide where they are asked to, and guard nothing."""
@@ -75,13 +76,16 @@ def guarded_scores(primary: dict[str, str], params: GateParams) -> dict[str, flo
     }
 
 
-def detectable(found: Difference) -> float:
-    """The smallest true gain that this set shows in at least 80% of cases, tested at 5%.
+def detectable(found: Difference, params: GateParams) -> float:
+    """The smallest true gain that this set shows in at least 80% of cases, tested as asked.
 
-    (z_0.975 + z_0.85) standard errors (Cohen 1988, Statistical Power Analysis, chapter 2); the
-    standard error is the half width of the 95% interval by z_0.975.
+    (z_test + z_0.85) standard errors (Cohen 1988, Statistical Power Analysis, chapter 2) above
+    `min_gain`; the standard error is the half width of the 95% interval by z_0.975, and z_test that
+    of `max_p`, but no less than the interval's: it has to lie above `min_gain` too.
     """
-    return (found.high - found.low) / 2 * (_Z_TEST + _Z_POWER) / _Z_TEST
+    standard_error = (found.high - found.low) / 2 / _Z_INTERVAL
+    z_test = max(_Z_INTERVAL, NormalDist().inv_cdf(1 - params.max_p / 2))
+    return params.min_gain + (z_test + _Z_POWER) * standard_error
 
 
 def _standing(evidence: Evidence) -> Iterator[Finding]:
@@ -107,7 +111,7 @@ def _primary(evidence: Evidence, params: GateParams, name: str) -> Finding:
     found = evidence.differences[name]
     gain, low, high = _as_gain(name, found)
     p = max(found.p_bootstrap, found.p_randomization)
-    least = detectable(found)
+    least = detectable(found, params)
     wanted = params.min_gain
     figures: dict[str, Any] = {
         "gain": gain,
@@ -163,7 +167,9 @@ def _guards(evidence: Evidence, params: GateParams, primary: str) -> Iterator[Fi
         margin = share * abs(evidence.scores[kind][CHAMPION][metric]["value"] or 0.0)
         figures: dict[str, Any] = {"gain": gain, "low": low, "high": high, "margin": margin}
         told = f"{_gain_words(name, found)}; at most {_plain(name, margin)} may be lost"
-        if low >= -margin:
+        if found.count == 1:
+            yield _finding("guard", name, "HOLD", f"one example tells nothing: {told}", figures)
+        elif low >= -margin:
             yield _finding("guard", name, "PROMOTE", f"not worse: {told}", figures)
         elif high < -margin:
             yield _finding("guard", name, "REJECT", f"worse: {told}", figures)
@@ -228,6 +234,10 @@ def _bias(evidence: Evidence, params: GateParams) -> Iterator[Finding]:
 
 
 def _memorization(evidence: Evidence, params: GateParams) -> Iterator[Finding]:
+    is_asked = params.max_memorized is not None or params.max_personal is not None
+    if is_asked and not evidence.memorization:
+        said = "not probed; set evaluate.probes.memorization.num_documents above 0"
+        yield _finding("memorization", "training text", "HOLD", said)
     for one in evidence.memorization:
         if params.max_memorized is not None:
             share = one["exact_share"]

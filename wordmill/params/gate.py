@@ -2,19 +2,28 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from wordmill.params.section import Section
+from wordmill.report.measures import measure
 
 Share = Annotated[float, Field(ge=0, le=1)]
 AtLeastZero = Annotated[float, Field(ge=0)]
 ScoreName = Annotated[str, Field(pattern=r"^(documents|[a-z]+)/[A-Za-z0-9_]+$")]
 
 
+def _one_way(name: str) -> str:
+    if measure(name.rpartition("/")[2]).better not in ("lower", "higher"):
+        raise ValueError(
+            f"got '{name}'; more of it is not better, nor is less: it can have a floor, not decide"
+        )
+    return name
+
+
 class GateParams(Section):
     """The rules of the gate; scores are named `KIND/METRIC`, such as `summarize/rougeL`."""
 
-    primary: ScoreName | None
+    primary: Annotated[ScoreName, AfterValidator(_one_way)] | None
     """The score that must be better; null: the primary one of the first task with pairs, by the
     alphabet, and bits per byte of documents where there are no pairs."""
     min_gain: AtLeastZero
