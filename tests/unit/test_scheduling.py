@@ -64,6 +64,24 @@ def test_the_next_start_is_in_the_zone_asked_for():
     assert next_start(plan(cron="0 3 * * *"), after=NOON).isoformat() == "2026-07-02T03:00:00+00:00"
 
 
+@pytest.mark.parametrize(
+    ("cron", "after", "starts"),
+    [
+        ("15 1 * * *", "2026-03-28T00:15", ["03-29T00:15", "03-29T23:15", "03-30T23:15"]),
+        ("0 0 * * 0", "2026-03-22T00:00", ["03-28T23:00", "04-04T22:00", "04-11T22:00"]),
+        ("0 3 * * *", "2026-10-24T01:00", ["10-25T02:00", "10-26T02:00"]),
+        # An hour that is left out, and one that comes twice.
+        ("30 2 * * *", "2026-03-28T01:30", ["03-29T01:30", "03-30T00:30"]),
+        ("30 2 * * *", "2026-10-24T00:30", ["10-25T00:30", "10-26T01:30"]),
+        ("*/30 * * * *", "2026-10-25T01:10", ["10-25T01:30", "10-25T02:00"]),
+    ],
+)
+def test_a_cron_line_keeps_the_clock_of_its_zone_where_that_is_put_on_or_back(cron, after, starts):
+    berlin, at = plan(cron=cron, timezone="Europe/Berlin"), datetime.fromisoformat(f"{after}+00:00")
+    found = [at := next_start(berlin, after=at).astimezone(UTC) for _ in starts]
+    assert [f"{one:%m-%dT%H:%M}" for one in found] == starts
+
+
 @pytest.mark.parametrize(("minutes", "next_hour"), [(0, 18), (1, 18), (5 * 60 + 59, 18), (360, 24)])
 def test_intervals_do_not_count_from_when_the_process_began(minutes, next_hour):
     start = next_start(plan(every="6h"), after=NOON + timedelta(minutes=minutes))
