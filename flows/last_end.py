@@ -70,11 +70,11 @@ def remember(summary: "Summary", params: "Params") -> None:
     """Write down how a run ended. The caller holds the project's lock.
 
     Args:
-        summary: of the run; one that failed or stopped leaves no record.
+        summary: of the run; one that failed, stopped or left something undecided leaves no record.
         params: what the run began with; edited since, they leave no record.
     """
     RECORD.unlink(missing_ok=True)
-    if summary.failed or summary.stopped or summary.standing is None:
+    if summary.failed or summary.stopped or summary.standing is None or summary.held_because:
         return
     from flows.summary import Summary
     from wordmill.params.everything import Params

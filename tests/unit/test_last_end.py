@@ -174,6 +174,13 @@ def test_only_a_run_that_ended_well_is_remembered(project):
     assert still_stands() is None
 
 
+def test_a_version_that_waits_for_its_verdict_is_something_to_do(project):
+    waits = ended_well()
+    waits.held_because = "gate: stopped by its budget of 1 h; the next start asks it again"
+    remember(waits, params())
+    assert still_stands() is None
+
+
 def test_without_a_server_it_is_said_on_the_terminal(project, capsys, monkeypatch):
     told: list[object] = []
     monkeypatch.setattr(nothing_new, "_tell_prefect", told.append)
