@@ -6,12 +6,12 @@ these fed on themselves, until starts queued.
 """
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from httpx import HTTPError
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Completed, Scheduled
 
@@ -20,6 +20,8 @@ from flows.schedule import Plan, next_start
 from flows.workspace import BusyError, only_flow
 
 _POLL_SECONDS = 5
+# A start that holds no lock is before it, or behind it and telling its end: both take seconds.
+_WITHOUT_LOCK = timedelta(minutes=10)
 
 
 class Starts:
@@ -81,7 +83,7 @@ class Starts:
         except BusyError as error:
             return str(error)
         begun = await self._last_begun()
-        if begun is None or begun.state is None or begun.state.is_final():
+        if begun is None or begun.state is None or begun.state.is_final() or _is_lost(begun.state):
             return None
         return f"the start before it, {begun.name}, is at work still; wait for it"
 
@@ -93,3 +95,8 @@ class Starts:
             return await self._client.read_flow_run(self._begun)
         except ObjectNotFound:
             return None
+
+
+def _is_lost(state: State) -> bool:
+    """Whether a start that holds no lock has ended and could not tell, as with its server away."""
+    return not state.is_scheduled() and datetime.now(UTC) - state.timestamp > _WITHOUT_LOCK

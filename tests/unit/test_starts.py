@@ -1,6 +1,7 @@
 """What becomes of a planned start when its time has come."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
@@ -80,6 +81,14 @@ def test_a_start_after_one_that_has_ended_begins(told):
     server = _Server()
     done, due = server.add(StateType.COMPLETED, has_begun=True), server.add(StateType.SCHEDULED)
     assert ends_of(server, done, due) == ["Completed", "Scheduled"]
+
+
+def test_one_that_could_not_tell_its_end_holds_up_no_start_for_ever(told):
+    server = _Server()
+    lost, due = server.add(StateType.RUNNING, has_begun=True), server.add(StateType.SCHEDULED)
+    server.runs[lost].state.timestamp = datetime.now(UTC) - timedelta(hours=1)
+    assert ends_of(server, lost, due) == ["Running", "Scheduled"]
+    assert told == []
 
 
 def test_what_the_runner_was_quicker_to_take_goes_on(told):
