@@ -172,6 +172,13 @@ def test_waits_grow_and_are_longer_where_a_server_is_asked(monkeypatch):
     assert retries.waits("ingest") == [0.5, 2, 8]
 
 
+@pytest.mark.parametrize("told", ["soon", "-1", "inf", "nan"])
+def test_a_first_wait_that_is_none_is_told(monkeypatch, told):
+    monkeypatch.setenv("WORDMILL_RETRY_SECONDS", told)
+    with pytest.raises(ParamsError, match=f"WORDMILL_RETRY_SECONDS is {told}; it has to be"):
+        retries.waits("ingest")
+
+
 @pytest.mark.parametrize(
     ("last_lines", "status"),
     [
@@ -293,6 +300,20 @@ def test_no_address_no_message_and_only_what_was_asked_for(inbox, monkeypatch):
     assert inbox.taken == []
     ended("Rejected", "x")
     assert len(inbox.taken) == 1
+
+
+def test_a_comma_within_an_address_parts_nothing(monkeypatch):
+    taken: list[str] = []
+    monkeypatch.setattr(notify, "_sent", lambda address, *_: not taken.append(address))
+    told = "mailtos://u:p@h?to=a@x.org,b@x.org, json://h/hook block:slack-webhook/team,slack://A/B,"
+    monkeypatch.setenv(notify.ADDRESSES, told)
+    assert notify.send("title", "body") == 4
+    assert taken == [
+        "mailtos://u:p@h?to=a@x.org,b@x.org",
+        "json://h/hook",
+        "block:slack-webhook/team",
+        "slack://A/B",
+    ]
 
 
 @pytest.mark.parametrize(
