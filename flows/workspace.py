@@ -112,17 +112,19 @@ def announced_ui(*, prefect_api: str) -> Generator[None]:
 
 def running_prefect() -> str | None:
     """The address of the server that this project's pages run on, None where none answers."""
-    if not _UI_ADDRESSES.exists():
-        return None
-    import urllib.error  # 50 ms, for the few who need it
-    import urllib.request
-
-    address = json.loads(_UI_ADDRESSES.read_text())["prefect_api"]
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=_HEALTH_SECONDS):
-            return address
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        address = json.loads(_UI_ADDRESSES.read_text())["prefect_api"]
+    except FileNotFoundError:
         return None
+    import urllib.request  # 50 ms, for the few who need it
+    from http.client import HTTPException
+
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=_HEALTH_SECONDS) as page:
+            is_ours = page.read(100) == b"true"  # another may be on the port of one that was killed
+    except (OSError, HTTPException):
+        return None
+    return address if is_ours else None
 
 
 def check_folders(folders: dict[str, str]) -> None:
