@@ -30,6 +30,7 @@ def retrain(arguments: argparse.Namespace) -> int:
 
         if is_said(is_committed=arguments.commit, is_pushed=arguments.push):
             return 0
+    workspace.check_room()
     check_servers()
     # In a group of its own: Prefect's temporary server would outlive a flow that is killed.
     options = [f"--{name}" for name in ("force", "commit", "push") if getattr(arguments, name)]
@@ -171,6 +172,7 @@ def explain(arguments: argparse.Namespace) -> int:
 def experiment(arguments: argparse.Namespace) -> int:
     """Run a grid, folds or a search."""
     check_experiment(arguments)
+    workspace.check_room()
     if arguments.search is not None:
         from flows.search import search
 
@@ -241,6 +243,7 @@ def schedule(arguments: argparse.Namespace) -> int:
     )
     _checked_params()
     _check_remote(arguments)
+    workspace.check_room()
     check_servers()
     return serve(plan, prefect_port=arguments.prefect_port)
 

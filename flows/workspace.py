@@ -6,12 +6,13 @@ Whatever the user has set in the environment stands; the rest is kept inside the
 import fcntl
 import json
 import os
+import shutil
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wordmill.errors import DataError, ParamsError, TryAgainError
+from wordmill.errors import DataError, OutputError, ParamsError, TryAgainError
 from wordmill.files import replaced_file
 
 PARAMS = Path("params.yaml")
@@ -21,6 +22,7 @@ GATE = Path("data/gate")
 
 _UI_ADDRESSES = STATE / "ui.json"
 _HEALTH_SECONDS = 1.0
+_LEAST_FREE_BYTES = 20 << 20
 
 
 def enter() -> None:
@@ -125,6 +127,18 @@ def running_prefect() -> str | None:
     except (OSError, HTTPException):
         return None
     return address if is_ours else None
+
+
+def check_room() -> None:
+    """See that there is room for what a flow writes down of itself, its stages' outputs apart.
+
+    Without it Prefect's temporary server does not start, and is waited for.
+
+    Raises:
+        OutputError: there is none.
+    """
+    if (free := shutil.disk_usage(".").free) < _LEAST_FREE_BYTES:
+        raise OutputError(f"{Path.cwd()}: {free >> 20} MiB are free on this disk; make room first")
 
 
 def check_folders(folders: dict[str, str]) -> None:

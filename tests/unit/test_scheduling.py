@@ -20,8 +20,8 @@ from flows.group import group
 from flows.missed import covers, settle
 from flows.pipeline import Outcome, _outcome, _stopped
 from flows.schedule import Plan, next_start, planned
-from flows.workspace import BusyError, only_one
-from wordmill.errors import ParamsError
+from flows.workspace import BusyError, check_room, only_one
+from wordmill.errors import OutputError, ParamsError
 
 # Apprise imports all its services at the first message.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
@@ -208,6 +208,15 @@ def test_one_lock_one_owner_and_it_says_who(tmp_path, monkeypatch):
         pass
     with only_one("flow", otherwise="busy"):
         pass
+
+
+def test_a_full_disk_is_a_line_before_anything_begins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_room()
+    full = SimpleNamespace(free=3 << 20)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: full)
+    with pytest.raises(OutputError, match="3 MiB are free on this disk; make room first"):
+        check_room()
 
 
 def start(minutes: int, state: str, kind: StateType) -> SimpleNamespace:
