@@ -6,6 +6,7 @@ these fed on themselves, until starts queued.
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from flows.workspace import BusyError, only_flow
 _POLL_SECONDS = 5
 # A start that holds no lock is before it, or behind it and telling its end: both take seconds.
 _WITHOUT_LOCK = timedelta(minutes=10)
+_PUT_BACK = timedelta(minutes=1)  # less is a correction
 
 
 class Starts:
@@ -51,13 +53,16 @@ class Starts:
                 await asyncio.sleep(_POLL_SECONDS)
                 continue
             print(f"next   {due:%Y-%m-%d %H:%M:%S %Z}", flush=True)
-            while (now := datetime.now(UTC)) < due:  # one long sleep would not see the machine's
-                await asyncio.sleep(min(_POLL_SECONDS, (due - now).total_seconds()))
-            try:
-                await self.let_begin(run.id)
-            except (HTTPError, ObjectNotFound):  # the flow's own lock will do
-                self._begun = run.id
-            due = next_start(plan, after=now)
+            if await _comes(due):
+                try:
+                    await self.let_begin(run.id)
+                except (HTTPError, ObjectNotFound):  # the flow's own lock will do
+                    self._begun = run.id
+                due = next_start(plan, after=max(due, datetime.now(UTC)))
+            else:
+                with suppress(HTTPError, ObjectNotFound):
+                    await self._client.delete_flow_run(run.id)
+                due = next_start(plan, after=datetime.now(UTC))
 
     async def let_begin(self, run_id: UUID) -> None:
         """Leave a start whose time has come to the runner, or end it: cancelled, or skipped."""
@@ -95,6 +100,18 @@ class Starts:
             return await self._client.read_flow_run(self._begun)
         except ObjectNotFound:
             return None
+
+
+async def _comes(due: datetime) -> bool:
+    """Wait for a start; False if the clock was put back: others may come before it, by years."""
+    seen = datetime.now(UTC)
+    while (now := datetime.now(UTC)) < due:
+        if now < seen - _PUT_BACK:
+            return False
+        seen = now
+        # One long sleep would not see the machine's.
+        await asyncio.sleep(min(_POLL_SECONDS, (due - now).total_seconds()))
+    return True
 
 
 def _is_lost(state: State) -> bool:
