@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def retrain(arguments: argparse.Namespace) -> int:
     """Bring the model up to date."""
+    hours = None if arguments.hours is None else _checked_hours(arguments.hours)
     params = _checked_params()
     workspace.check_folders({"ingest.root": params.ingest.root, "clean.lists": params.clean.lists})
     _check_remote(arguments)
@@ -29,11 +30,12 @@ def retrain(arguments: argparse.Namespace) -> int:
 
         if is_said(is_committed=arguments.commit, is_pushed=arguments.push):
             return 0
+    workspace.check_room()
     check_servers()
     # In a group of its own: Prefect's temporary server would outlive a flow that is killed.
     options = [f"--{name}" for name in ("force", "commit", "push") if getattr(arguments, name)]
-    if arguments.hours is not None:
-        options += ["--hours", str(_checked_hours(arguments.hours))]
+    if hours is not None:
+        options += ["--hours", str(hours)]
     command = [sys.executable, "-m", "flows.retrain", *options]
     # The flow may need one grace to end its stage, and then some to say so.
     with group(command, environment=dict(os.environ), grace_seconds=2 * GRACE_SECONDS) as flow:
@@ -170,6 +172,7 @@ def explain(arguments: argparse.Namespace) -> int:
 def experiment(arguments: argparse.Namespace) -> int:
     """Run a grid, folds or a search."""
     check_experiment(arguments)
+    workspace.check_room()
     if arguments.search is not None:
         from flows.search import search
 
@@ -240,6 +243,7 @@ def schedule(arguments: argparse.Namespace) -> int:
     )
     _checked_params()
     _check_remote(arguments)
+    workspace.check_room()
     check_servers()
     return serve(plan, prefect_port=arguments.prefect_port)
 

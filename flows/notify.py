@@ -21,6 +21,8 @@ from prefect.client.schemas.objects import FlowRun
 ADDRESSES = "WORDMILL_NOTIFY"
 OCCASIONS = "WORDMILL_NOTIFY_ON"
 _BLOCK = "block:"
+# A comma may also stand in an address, between those a mail goes to.
+_BETWEEN = re.compile(r"\s+|,+\s*(?=block:|\w+://)")
 
 # By the name of a flow run's end. What is not here (nothing new, cancelled) tells nobody.
 _OCCASION_BY_STATE = {
@@ -66,7 +68,8 @@ def send(title: str, body: str, *, kind: str = "info") -> int:
         body: plain text.
         kind: info, success, warning or failure; some services colour by it.
     """
-    addresses = [a for a in re.split(r"[\s,]+", os.environ.get(ADDRESSES, "")) if a]
+    told = (text.strip(",") for text in _BETWEEN.split(os.environ.get(ADDRESSES, "")))
+    addresses = [address for address in told if address]
     return sum(_sent(address, title, body, kind) for address in addresses)
 
 

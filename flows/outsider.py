@@ -1,4 +1,4 @@
-"""Runs a program in a group that ends with its flow: `python -m flows.outsider MODULE`."""
+"""Runs a program in a group that ends with its starter: `python -m flows.outsider MODULE ...`."""
 
 import runpy
 import sys
@@ -6,7 +6,7 @@ import sys
 from flows.group import lead
 
 if __name__ == "__main__":
-    _, module = sys.argv
+    _, module, *arguments = sys.argv
     lead()
-    sys.argv = [module]
+    sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__")

@@ -41,7 +41,7 @@ from flows.starter import Starter
 from flows.summary import Summary
 from flows.tracking import Tracking
 from flows.version_files import check_stored
-from flows.workspace import PARAMS, BusyError, enter, only_flow
+from flows.workspace import PARAMS, BusyError, check_room, enter, only_flow
 from wordmill.errors import DataError, TryAgainError, WordmillError
 from wordmill.gate.verdict import Verdict
 from wordmill.params.everything import Params
@@ -137,6 +137,7 @@ def retrain(
     try:
         enter()  # a worker starts the flow without the command line
         params = parse_params(Params, read_params(PARAMS), file=PARAMS)
+        check_room()
         if is_pushed:
             check_remote()
         if reason := made_up_for(flow_run.id):

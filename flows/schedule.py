@@ -93,12 +93,25 @@ def next_start(plan: Plan, *, after: datetime) -> datetime:
         begun = (after - _origin(plan)).total_seconds() // plan.every_seconds
         at = _origin(plan).timestamp() + (begun + 1) * plan.every_seconds
         return datetime.fromtimestamp(at, tz=zone)
+    return _next_of_cron(plan.cron or "", after.astimezone(zone))
+
+
+def _next_of_cron(line: str, after: datetime) -> datetime:
+    """When a cron line comes next, by the clock of the zone that `after` is told in.
+
+    croniter is given the clock without a zone. With one, it went by the zone's distance from UTC
+    before the clock was changed: a start came an hour late, or twice.
+    """
     from prefect._vendor.croniter import CroniterBadDateError, croniter
 
     try:
-        return croniter(plan.cron, after.astimezone(zone)).get_next(datetime)
+        clock: datetime = croniter(line, after.replace(tzinfo=None)).get_next(datetime)
     except CroniterBadDateError:
-        raise ParamsError(f"{plan.cron}: there is no such day, it would never start") from None
+        raise ParamsError(f"{line}: there is no such day, it would never start") from None
+    at = clock.replace(tzinfo=after.tzinfo)
+    if at.timestamp() <= after.timestamp():  # of an hour that comes twice, the second
+        at = at.replace(fold=1)
+    return datetime.fromtimestamp(at.timestamp(), tz=after.tzinfo)  # none that is left out
 
 
 def _origin(plan: Plan) -> datetime:

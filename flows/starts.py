@@ -6,12 +6,13 @@ these fed on themselves, until starts queued.
 """
 
 import asyncio
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from httpx import HTTPError
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Completed, Scheduled
 
@@ -20,6 +21,9 @@ from flows.schedule import Plan, next_start
 from flows.workspace import BusyError, only_flow
 
 _POLL_SECONDS = 5
+# A start that holds no lock is before it, or behind it and telling its end: both take seconds.
+_WITHOUT_LOCK = timedelta(minutes=10)
+_PUT_BACK = timedelta(minutes=1)  # less is a correction
 
 
 class Starts:
@@ -49,13 +53,16 @@ class Starts:
                 await asyncio.sleep(_POLL_SECONDS)
                 continue
             print(f"next   {due:%Y-%m-%d %H:%M:%S %Z}", flush=True)
-            while (now := datetime.now(UTC)) < due:  # one long sleep would not see the machine's
-                await asyncio.sleep(min(_POLL_SECONDS, (due - now).total_seconds()))
-            try:
-                await self.let_begin(run.id)
-            except (HTTPError, ObjectNotFound):  # the flow's own lock will do
-                self._begun = run.id
-            due = next_start(plan, after=now)
+            if await _comes(due):
+                try:
+                    await self.let_begin(run.id)
+                except (HTTPError, ObjectNotFound):  # the flow's own lock will do
+                    self._begun = run.id
+                due = next_start(plan, after=max(due, datetime.now(UTC)))
+            else:
+                with suppress(HTTPError, ObjectNotFound):
+                    await self._client.delete_flow_run(run.id)
+                due = next_start(plan, after=datetime.now(UTC))
 
     async def let_begin(self, run_id: UUID) -> None:
         """Leave a start whose time has come to the runner, or end it: cancelled, or skipped."""
@@ -81,7 +88,7 @@ class Starts:
         except BusyError as error:
             return str(error)
         begun = await self._last_begun()
-        if begun is None or begun.state is None or begun.state.is_final():
+        if begun is None or begun.state is None or begun.state.is_final() or _is_lost(begun.state):
             return None
         return f"the start before it, {begun.name}, is at work still; wait for it"
 
@@ -93,3 +100,20 @@ class Starts:
             return await self._client.read_flow_run(self._begun)
         except ObjectNotFound:
             return None
+
+
+async def _comes(due: datetime) -> bool:
+    """Wait for a start; False if the clock was put back: others may come before it, by years."""
+    seen = datetime.now(UTC)
+    while (now := datetime.now(UTC)) < due:
+        if now < seen - _PUT_BACK:
+            return False
+        seen = now
+        # One long sleep would not see the machine's.
+        await asyncio.sleep(min(_POLL_SECONDS, (due - now).total_seconds()))
+    return True
+
+
+def _is_lost(state: State) -> bool:
+    """Whether a start that holds no lock has ended and could not tell, as with its server away."""
+    return not state.is_scheduled() and datetime.now(UTC) - state.timestamp > _WITHOUT_LOCK

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import IO
 
 from flows.group import Child, group
 from flows.servers import is_web, shown
@@ -81,14 +82,23 @@ def server(name: str, port: int) -> Generator[Child]:
         "prefect": ("server", "start", "--host", _HOST, "--port", str(port)),
     }
     STATE.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", name, *arguments[name]]
     # No argument: a database's address may hold a password, and everybody sees arguments.
     environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": os.environ["MLFLOW_TRACKING_URI"]}
     with (
         (STATE / f"{name}.log").open("w") as log,
-        group(command, environment=environment, output=log) as server,
+        outsider(name, *arguments[name], environment=environment, output=log) as server,
     ):
         yield server
+
+
+@contextmanager
+def outsider(
+    module: str, *arguments: str, environment: dict[str, str], output: IO[str] | None = None
+) -> Generator[Child]:
+    """Run a program that knows nothing of groups, in one that ends with this process."""
+    command = [sys.executable, "-m", "flows.outsider", module, *arguments]
+    with group(command, environment=environment, output=output) as started:
+        yield started
 
 
 def await_pages(pages: dict[str, str], servers: dict[str, Child]) -> None:

@@ -6,12 +6,13 @@ Whatever the user has set in the environment stands; the rest is kept inside the
 import fcntl
 import json
 import os
+import shutil
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wordmill.errors import DataError, ParamsError, TryAgainError
+from wordmill.errors import DataError, OutputError, ParamsError, TryAgainError
 from wordmill.files import replaced_file
 
 PARAMS = Path("params.yaml")
@@ -21,6 +22,7 @@ GATE = Path("data/gate")
 
 _UI_ADDRESSES = STATE / "ui.json"
 _HEALTH_SECONDS = 1.0
+_LEAST_FREE_BYTES = 20 << 20
 
 
 def enter() -> None:
@@ -112,17 +114,31 @@ def announced_ui(*, prefect_api: str) -> Generator[None]:
 
 def running_prefect() -> str | None:
     """The address of the server that this project's pages run on, None where none answers."""
-    if not _UI_ADDRESSES.exists():
-        return None
-    import urllib.error  # 50 ms, for the few who need it
-    import urllib.request
-
-    address = json.loads(_UI_ADDRESSES.read_text())["prefect_api"]
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=_HEALTH_SECONDS):
-            return address
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        address = json.loads(_UI_ADDRESSES.read_text())["prefect_api"]
+    except FileNotFoundError:
         return None
+    import urllib.request  # 50 ms, for the few who need it
+    from http.client import HTTPException
+
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=_HEALTH_SECONDS) as page:
+            is_ours = page.read(100) == b"true"  # another may be on the port of one that was killed
+    except (OSError, HTTPException):
+        return None
+    return address if is_ours else None
+
+
+def check_room() -> None:
+    """See that there is room for what a flow writes down of itself, its stages' outputs apart.
+
+    Without it Prefect's temporary server does not start, and is waited for.
+
+    Raises:
+        OutputError: there is none.
+    """
+    if (free := shutil.disk_usage(".").free) < _LEAST_FREE_BYTES:
+        raise OutputError(f"{Path.cwd()}: {free >> 20} MiB are free on this disk; make room first")
 
 
 def check_folders(folders: dict[str, str]) -> None:

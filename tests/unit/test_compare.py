@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import subprocess
+from dataclasses import replace
 
 import pytest
 from sample_record import empty_record, score
@@ -44,6 +45,7 @@ def write_result(
     documents_set="docs-1",
     params=None,
     wanted=WANTED,
+    code="c0de",
 ):
     """A folder as the evaluate stage leaves it, scored by the very metrics."""
     measured = pair_statistics("summarize", said, wanted)
@@ -73,7 +75,7 @@ def write_result(
     (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     around = {
         "params": params or {"seed": 7, "pretrain": {"lr": 0.01}},
-        "identity": {"git commit": "abc"},
+        "identity": {"git commit": "abc", "code": code},
         "curves": [
             {"stage": "pretrain", "name": "loss", "steps": [1, 2, 3], "values": [3.0, 2.0, bits]}
         ],
@@ -208,6 +210,27 @@ def test_seeds_are_error_bars(tmp_path):
         ("pretrain.lr", ["0.01", "0.01", "0.01", "0.5", "0.01"]),
     ]
     assert "1.200 ± 0.200 (3 runs)" in terminal(found)
+
+
+def test_runs_of_other_code_or_other_texts_are_no_seeds_of_each_other(tmp_path):
+    def params(seed):
+        return {"seed": seed, "pretrain": {"lr": 0.01}}
+
+    runs = results(
+        tmp_path,
+        a={"said": GOOD, "params": params(7)},
+        b={"said": GOOD, "bits": 1.4, "params": params(8)},
+        c={"said": GOOD, "bits": 3.0, "params": params(9), "code": "other"},
+        d={"said": GOOD, "bits": 4.0, "params": params(10)},
+    )
+    runs = [replace(one, data={"ingest": "new" if one.name == "d" else "old"}) for one in runs]
+    kind = kind_of(side_by_side(runs), "documents")
+    rows = [row for row in kind.spreads if row.metric == "bits_per_byte"]
+    assert [(row.label, row.values) for row in rows] == [
+        ("code=c0de, ingest=old", [1.2, 1.4]),
+        ("code=other, ingest=old", [3.0]),
+        ("code=c0de, ingest=new", [4.0]),
+    ]
 
 
 def test_the_page_is_whole_and_escapes_names(tmp_path):

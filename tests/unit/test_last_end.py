@@ -96,13 +96,6 @@ def test_what_has_not_changed_is_told_as_the_flow_would(project):
     assert found.headline.startswith("nothing new")
 
 
-def test_a_version_that_somebody_has_to_see_to_is_told_again(project):
-    held = ended_well()
-    held.held_because = "gate: stopped, the time is over; the next start asks it again"
-    remember(held, params())
-    assert still_stands() is None
-
-
 DOUBTS: dict[str, Callable[[], object]] = {
     "a comment in params.yaml": lambda: Path("params.yaml").write_text(
         f"{Path('params.yaml').read_text()}# x\n"

@@ -20,8 +20,8 @@ from flows.group import group
 from flows.missed import covers, settle
 from flows.pipeline import Outcome, _outcome, _stopped
 from flows.schedule import Plan, next_start, planned
-from flows.workspace import BusyError, only_one
-from wordmill.errors import ParamsError
+from flows.workspace import BusyError, check_room, only_one
+from wordmill.errors import OutputError, ParamsError
 
 # Apprise imports all its services at the first message.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
@@ -62,6 +62,24 @@ def test_the_next_start_is_in_the_zone_asked_for():
     berlin = plan(cron="0 3 * * *", timezone="Europe/Berlin")
     assert next_start(berlin, after=NOON).isoformat() == "2026-07-02T03:00:00+02:00"
     assert next_start(plan(cron="0 3 * * *"), after=NOON).isoformat() == "2026-07-02T03:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("cron", "after", "starts"),
+    [
+        ("15 1 * * *", "2026-03-28T00:15", ["03-29T00:15", "03-29T23:15", "03-30T23:15"]),
+        ("0 0 * * 0", "2026-03-22T00:00", ["03-28T23:00", "04-04T22:00", "04-11T22:00"]),
+        ("0 3 * * *", "2026-10-24T01:00", ["10-25T02:00", "10-26T02:00"]),
+        # An hour that is left out, and one that comes twice.
+        ("30 2 * * *", "2026-03-28T01:30", ["03-29T01:30", "03-30T00:30"]),
+        ("30 2 * * *", "2026-10-24T00:30", ["10-25T00:30", "10-26T01:30"]),
+        ("*/30 * * * *", "2026-10-25T01:10", ["10-25T01:30", "10-25T02:00"]),
+    ],
+)
+def test_a_cron_line_keeps_the_clock_of_its_zone_where_that_is_put_on_or_back(cron, after, starts):
+    berlin, at = plan(cron=cron, timezone="Europe/Berlin"), datetime.fromisoformat(f"{after}+00:00")
+    found = [at := next_start(berlin, after=at).astimezone(UTC) for _ in starts]
+    assert [f"{one:%m-%dT%H:%M}" for one in found] == starts
 
 
 @pytest.mark.parametrize(("minutes", "next_hour"), [(0, 18), (1, 18), (5 * 60 + 59, 18), (360, 24)])
@@ -154,6 +172,13 @@ def test_waits_grow_and_are_longer_where_a_server_is_asked(monkeypatch):
     assert retries.waits("ingest") == [0.5, 2, 8]
 
 
+@pytest.mark.parametrize("told", ["soon", "-1", "inf", "nan"])
+def test_a_first_wait_that_is_none_is_told(monkeypatch, told):
+    monkeypatch.setenv("WORDMILL_RETRY_SECONDS", told)
+    with pytest.raises(ParamsError, match=f"WORDMILL_RETRY_SECONDS is {told}; it has to be"):
+        retries.waits("ingest")
+
+
 @pytest.mark.parametrize(
     ("last_lines", "status"),
     [
@@ -183,6 +208,15 @@ def test_one_lock_one_owner_and_it_says_who(tmp_path, monkeypatch):
         pass
     with only_one("flow", otherwise="busy"):
         pass
+
+
+def test_a_full_disk_is_a_line_before_anything_begins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_room()
+    full = SimpleNamespace(free=3 << 20)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: full)
+    with pytest.raises(OutputError, match="3 MiB are free on this disk; make room first"):
+        check_room()
 
 
 def start(minutes: int, state: str, kind: StateType) -> SimpleNamespace:
@@ -275,6 +309,20 @@ def test_no_address_no_message_and_only_what_was_asked_for(inbox, monkeypatch):
     assert inbox.taken == []
     ended("Rejected", "x")
     assert len(inbox.taken) == 1
+
+
+def test_a_comma_within_an_address_parts_nothing(monkeypatch):
+    taken: list[str] = []
+    monkeypatch.setattr(notify, "_sent", lambda address, *_: not taken.append(address))
+    told = "mailtos://u:p@h?to=a@x.org,b@x.org, json://h/hook block:slack-webhook/team,slack://A/B,"
+    monkeypatch.setenv(notify.ADDRESSES, told)
+    assert notify.send("title", "body") == 4
+    assert taken == [
+        "mailtos://u:p@h?to=a@x.org,b@x.org",
+        "json://h/hook",
+        "block:slack-webhook/team",
+        "slack://A/B",
+    ]
 
 
 @pytest.mark.parametrize(

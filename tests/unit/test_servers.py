@@ -1,12 +1,13 @@
 """Addresses of servers elsewhere: what is wrong with one is a line, at once, without secrets."""
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from growing import free_port
 
-from flows import servers, ui
+from flows import servers, ui, workspace
 from wordmill.errors import ParamsError, TryAgainError
 
 MLFLOW, PREFECT = "MLFLOW_TRACKING_URI", "PREFECT_API_URL"
@@ -36,6 +37,7 @@ def page():
 @pytest.fixture(autouse=True)
 def _embedded(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    workspace.STATE.mkdir()
     for name in (PREFECT, PREFECT_DATABASE, "PREFECT_UI_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(MLFLOW, f"sqlite:///{tmp_path}/mlflow.db")
@@ -122,3 +124,28 @@ def test_pages_served_elsewhere_are_told_and_not_served_again(monkeypatch, capsy
         "mlflow   https://mlflow.example.org",
         "prefect  http://prefect.example.org:4200",
     ]
+
+
+@pytest.mark.parametrize("body", [b"<!DOCTYPE html>", b""])
+def test_another_server_on_the_port_of_pages_that_were_killed_is_not_taken_for_prefects(page, body):
+    address = f"http://127.0.0.1:{page.server_port}/api"
+    with workspace.announced_ui(prefect_api=address):
+        page.answer = (200, b"true")
+        assert workspace.running_prefect() == address
+        page.answer = (200, body)
+        assert workspace.running_prefect() is None
+    assert workspace.running_prefect() is None
+
+
+def test_what_does_not_even_speak_http_is_not_prefects_server():
+    with socket.create_server(("127.0.0.1", 0)) as odd:
+
+        def say() -> None:
+            peer, _ = odd.accept()
+            with peer:
+                peer.recv(1000)
+                peer.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        threading.Thread(target=say, daemon=True).start()
+        with workspace.announced_ui(prefect_api=f"http://127.0.0.1:{odd.getsockname()[1]}/api"):
+            assert workspace.running_prefect() is None

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -32,6 +33,43 @@ def starter(tmp_path, monkeypatch):
     Path("params.yaml").write_text("a: 1\n")
     with Starter() as found:
         yield found
+
+
+# As MLflow's server is: it passes SIGTERM on, ends when its child has, and knows no leader.
+SERVER = """
+import signal, subprocess, sys
+child = subprocess.Popen(["sleep", "60"])
+signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+print(child.pid, *sys.argv[1:], flush=True)
+sys.exit(child.wait())
+"""
+SERVING = """
+import os, sys, time
+from flows import ui
+with ui.outsider("like_a_server", "--port", "1", environment=dict(os.environ)) as server:
+    print(server.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_server_does_not_outlive_whoever_started_it(tmp_path):
+    (tmp_path / "like_a_server.py").write_text(SERVER)
+    told = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    command = [sys.executable, "-c", SERVING]
+    with subprocess.Popen(command, env=told, stdout=subprocess.PIPE, text=True) as starter:
+        (server,), (child, *arguments) = sorted(
+            (line.split() for line in lines_of(starter)), key=len
+        )
+        assert arguments == ["--port", "1"]
+        starter.kill()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in (server, child)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def lines_of(started: subprocess.Popen[str]) -> list[str]:
+    return [started.stdout.readline() for _ in range(2)]
 
 
 def run(starter: Starter, stage: str, **extra: str) -> tuple[int, str]:

@@ -1,6 +1,7 @@
 """What becomes of a planned start when its time has come."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
@@ -8,6 +9,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 
 from flows import starts
+from flows.schedule import planned
 from flows.starts import Starts
 from flows.workspace import only_flow
 
@@ -82,6 +84,14 @@ def test_a_start_after_one_that_has_ended_begins(told):
     assert ends_of(server, done, due) == ["Completed", "Scheduled"]
 
 
+def test_one_that_could_not_tell_its_end_holds_up_no_start_for_ever(told):
+    server = _Server()
+    lost, due = server.add(StateType.RUNNING, has_begun=True), server.add(StateType.SCHEDULED)
+    server.runs[lost].state.timestamp = datetime.now(UTC) - timedelta(hours=1)
+    assert ends_of(server, lost, due) == ["Running", "Scheduled"]
+    assert told == []
+
+
 def test_what_the_runner_was_quicker_to_take_goes_on(told):
     server = _Server()
     with only_flow():
@@ -93,3 +103,27 @@ def test_a_start_that_was_cancelled_before_its_time_ends(told):
     assert ends_of(server, server.add(StateType.CANCELLING)) == ["Cancelled"]
     begun = server.add(StateType.CANCELLING, has_begun=True)  # its runner ends it
     assert ends_of(server, begun) == ["Cancelling"]
+
+
+def test_a_start_planned_by_a_clock_that_was_wrong_is_planned_again(monkeypatch):
+    wrong, right = (datetime(year, 1, 1, 0, 0, 30, tzinfo=UTC) for year in (2031, 2026))
+    moments = [wrong, wrong, right, right]
+    monkeypatch.setattr(starts, "datetime", SimpleNamespace(now=lambda _: moments.pop(0)))
+    planned_for: list[datetime] = []
+    deleted: list[int] = []
+
+    async def create(_, *, state):
+        planned_for.append(state.state_details.scheduled_time)
+        if len(planned_for) == 2:
+            raise KeyboardInterrupt
+        return SimpleNamespace(id=len(planned_for))
+
+    async def delete(known):
+        deleted.append(known)
+
+    client = SimpleNamespace(create_flow_run_from_deployment=create, delete_flow_run=delete)
+    plan = planned(cron=None, every="1h", timezone="UTC", hours=None)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(Starts(client, uuid4()).plan_ahead(plan, is_now=False))
+    assert [f"{due:%Y %H:%M}" for due in planned_for] == ["2031 01:00", "2026 01:00"]
+    assert deleted == [1]

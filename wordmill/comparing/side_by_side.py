@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from wordmill.comparing.alike import Refusal, comparable, other_set
 from wordmill.comparing.result import Result, statistics_of
-from wordmill.comparing.spread import Differing, Spread, over_folds, over_seeds
+from wordmill.comparing.spread import CODE, TEXTS, Differing, Spread, over_folds, over_seeds
 from wordmill.metrics.significance import compare
 from wordmill.report.measures import main_metrics, measure, metrics_of
 from wordmill.report.record import Curve
@@ -83,14 +83,16 @@ def side_by_side(results: Sequence[Result]) -> SideBySide:
     kinds = list(dict.fromkeys(kind for one in results for kind in one.kinds))
     refusals: list[Refusal] = []
     params = _differing([one.params for one in results])
-    found = [_kind(kind, results, params, refusals) for kind in kinds]
+    origin = _differing([one.origin for one in results])
     sets = [_sets(one) for one in results]
-    data = [{**one.data, **held} for one, held in zip(results, sets, strict=True)]
+    data = _differing([{**one.data, **held} for one, held in zip(results, sets, strict=True)])
+    conditions = [*params, *(row for row in [*origin, *data] if row.name in (CODE, TEXTS))]
+    found = [_kind(kind, results, conditions, refusals) for kind in kinds]
     return SideBySide(
         names=[one.name for one in results],
         params=params,
-        data=_differing(data),
-        origin=_differing([one.origin for one in results]),
+        data=data,
+        origin=origin,
         kinds=[kind for kind in found if kind is not None],
         refusals=refusals,
         curves=_curves(results),
@@ -110,7 +112,7 @@ def _sets(one: Result) -> dict[str, str]:
 
 
 def _kind(
-    kind: str, results: Sequence[Result], params: list[Differing], refusals: list[Refusal]
+    kind: str, results: Sequence[Result], conditions: list[Differing], refusals: list[Refusal]
 ) -> Kind | None:
     there = [one for one in results if one.scores(kind)]
     base = there[0]
@@ -128,7 +130,7 @@ def _kind(
     scores = {one.name: comparable(kind, base, one, refusals) for one in alike}
     primary = base.record["primary"].get(kind, "")
     main = main_metrics(kind, {base.name: scores[base.name]}, primary=primary)
-    folds = over_folds(kind, results, params, main, refusals)
+    folds = over_folds(kind, results, conditions, main, refusals)
     if len(alike) < 2 and not folds:
         return None
     rest = [m for m in metrics_of({base.name: scores[base.name]}) if m not in main]
@@ -141,7 +143,7 @@ def _kind(
         main=main,
         scores=[scores.get(one.name, {}) for one in results],
         against=against,
-        spreads=[*over_seeds(results, scores, params, main), *folds],
+        spreads=[*over_seeds(results, scores, conditions, main), *folds],
         note=_note(kind, [row for row in against if row.metric in main]),
     )
 

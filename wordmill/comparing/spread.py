@@ -16,6 +16,8 @@ from wordmill.comparing.result import Result
 from wordmill.report.measures import measure
 
 _SEED, _FOLD = "seed", "ingest.fold"
+CODE, TEXTS = "code", "ingest"
+"""What makes another configuration beside the params: other code, other texts."""
 
 Score = dict[str, Any]
 
@@ -45,7 +47,7 @@ class Spread:
 def over_seeds(
     results: Sequence[Result],
     scores: dict[str, dict[str, Score]],
-    params: list[Differing],
+    conditions: list[Differing],
     metrics: list[str],
 ) -> list[Spread]:
     """Configurations of more than one seed; a seed counts once, whatever it is called.
@@ -53,17 +55,17 @@ def over_seeds(
     Args:
         results: all of them.
         scores: by name, of those on the same examples: metric -> score.
-        params: that differ.
+        conditions: params that differ, and code and texts where they do.
         metrics: to tell of.
     """
-    groups = _groups(_SEED, results, params, lambda one: one.name in scores)
+    groups = _groups(_SEED, results, conditions, lambda one: one.name in scores)
     return _spreads("seeds", groups, metrics, lambda one: scores[one.name])
 
 
 def over_folds(
     kind: str,
     results: Sequence[Result],
-    params: list[Differing],
+    conditions: list[Differing],
     metrics: list[str],
     refusals: list[Refusal],
 ) -> list[Spread]:
@@ -72,7 +74,7 @@ def over_folds(
     Args:
         kind: `documents` or a task.
         results: all of them.
-        params: that differ.
+        conditions: params that differ, and code and texts where they do.
         metrics: to tell of.
         refusals: takes a metric that is computed otherwise in another fold.
     """
@@ -80,7 +82,7 @@ def over_folds(
     def is_scored_fold(one: Result) -> bool:
         return _FOLD in one.params and bool(one.scores(kind))
 
-    groups = _groups(_FOLD, results, params, is_scored_fold)
+    groups = _groups(_FOLD, results, conditions, is_scored_fold)
     members = [one for group in groups.values() for one in group]
     if not members:
         return []
@@ -103,13 +105,18 @@ def _unlike_folds(kind: str, metric: str, members: list[Result]) -> Refusal | No
 
 
 def _groups(
-    key: str, results: Sequence[Result], params: list[Differing], is_meant: Callable[[Result], bool]
+    key: str,
+    results: Sequence[Result],
+    conditions: list[Differing],
+    is_meant: Callable[[Result], bool],
 ) -> dict[str, list[Result]]:
     """Label -> its runs, one for each value of a key; empty where no label has two."""
-    if not any(row.name == key for row in params):
+    if not any(row.name == key for row in conditions):
         return {}
     of: dict[tuple[str, ...], dict[str, Result]] = {}
-    others = [row for row in params if row.name != key]
+    # The texts of another fold are others by themselves.
+    left_out = (_FOLD, TEXTS) if key == _FOLD else (_SEED,)
+    others = [row for row in conditions if row.name not in left_out]
     for place, one in enumerate(results):
         if one.params and is_meant(one):
             members = of.setdefault(tuple(row.values[place] for row in others), {})
@@ -119,8 +126,8 @@ def _groups(
     return {_label(others, values): list(members.values()) for values, members in of.items()}
 
 
-def _label(params: list[Differing], values: tuple[str, ...]) -> str:
-    told = ", ".join(f"{row.name}={v}" for row, v in zip(params, values, strict=True))
+def _label(conditions: list[Differing], values: tuple[str, ...]) -> str:
+    told = ", ".join(f"{row.name}={v}" for row, v in zip(conditions, values, strict=True))
     return told or "all runs"
 
 
