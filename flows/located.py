@@ -6,15 +6,19 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from flows.answerer import Located
 from flows.servers import check_mlflow
 from wordmill.errors import DataError, ParamsError, TryAgainError
+from wordmill.files import sha256_of
 from wordmill.params.everything import Params
 from wordmill.params.section import read_params
+
+if TYPE_CHECKING:
+    from flows.registry import Registry
 
 TASKS = "tasks"
 """What a version was scored on, among the settings that are stored with it."""
@@ -36,11 +40,54 @@ def located(which: str, params: Params) -> Generator[Located]:
         DataError: the version is not one of ours.
         TryAgainError: MLflow does not answer.
     """
-    if os.sep in which or which in (os.curdir, os.pardir):
+    if _is_folder(which):
         yield _folder(which, params)
         return
     with tempfile.TemporaryDirectory() as fetched:
         yield _version(which, params.registry.name, Path(fetched))
+
+
+class Identity(NamedTuple):
+    """What makes a model another one."""
+
+    name: str
+    """As a person calls it."""
+    files: str
+    """A hash of all of them; empty for a version that is older than such hashes."""
+    version: str | None = None
+    """Its number; None for a folder."""
+    code: str | None = None
+    """A hash of the project's code, which a folder answers with; a version brings its own."""
+
+
+def identified(which: str, params: Params) -> Identity:
+    """Say which model is meant, for good: aliases move and folders change. Nothing is fetched.
+
+    Args:
+        which: an alias, a version number, or a folder, which is written with a slash.
+        params: of the project.
+
+    Raises:
+        ParamsError: there is no such version or folder.
+        TryAgainError: MLflow does not answer.
+    """
+    if _is_folder(which):
+        from flows.version_files import digest_of, listed, listing_text
+
+        folder = _folder(which, params).folder
+        code = {str(path): sha256_of(path) for path in Path("wordmill").rglob("*.py")}
+        return Identity(
+            which, digest_of(listing_text(listed(folder))), None, digest_of(listing_text(code))
+        )
+    from flows.registry import FILES_TAG
+
+    with _registered(which, params.registry.name) as (registry, number):
+        tags = registry.version(number).tags
+        return Identity(_named(number, registry.name), tags.get(FILES_TAG, ""), number)
+
+
+def _is_folder(which: str) -> bool:
+    return os.sep in which or which in (os.curdir, os.pardir)
 
 
 def _folder(which: str, params: Params) -> Located:
@@ -69,14 +116,25 @@ def engine_settings(params: Params) -> dict[str, Any]:
 
 
 def _version(which: str, name: str, fetched: Path) -> Located:
+    with _registered(which, name) as (registry, number):
+        folder = _local(registry.address_of(number), fetched)
+        return _described(folder, _named(number, name))
+
+
+def _named(number: str, name: str) -> str:
+    return f"version {number} of {name}"
+
+
+@contextmanager
+def _registered(which: str, name: str) -> "Generator[tuple[Registry, str]]":
+    """The registry, and the number of the version that is meant."""
     check_mlflow()  # before the import, which takes seconds
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     from flows.registry import Registry
 
-    client = MlflowClient()
-    registry = Registry(client, name)
+    registry = Registry(MlflowClient(), name)
     try:
         number = registry.version(which).version if which.isdigit() else registry.holder_of(which)
         if number is None:
@@ -84,11 +142,10 @@ def _version(which: str, name: str, fetched: Path) -> Located:
                 f"--model {which}: no version of {name} is '{which}'; `make run` makes a champion,"
                 f" and a folder is written with a slash: ./{which}"
             )
-        folder = _local(client.get_model_version_download_uri(name, str(number)), fetched)
+        yield registry, str(number)
     except MlflowException as error:
         reason = str(error).strip().partition("\n")[0]
         raise TryAgainError(f"--model {which}: MLflow does not answer: {reason}") from None
-    return _described(folder, f"version {number} of {name}")
 
 
 def _local(uri: str, fetched: Path) -> Path:
@@ -107,6 +164,6 @@ def _described(folder: Path, name: str) -> Located:
         model = folder / flavor["artifacts"]["model"]["path"]
         config = dict(flavor["config"])
         tasks = tuple(config.pop(TASKS, ()))
-        return Located(name, model, folder / flavor["code"], config, tasks)
+        return Located(name, model, folder / flavor["code"], config, tasks, folder)
     except (ParamsError, KeyError):
         raise DataError(f"{name}: {folder} holds no model of wordmill's") from None
