@@ -140,7 +140,7 @@ def batch(
     return _ended(job, state)
 
 
-def _ended(job: Job, state: State[Outcome]) -> State[int]:
+def _ended(job: Job, state: State[Any]) -> State[int]:
     outcome = state.result(raise_on_failure=False)
     assert isinstance(outcome, Outcome)
     if outcome.verdict == "failed":
