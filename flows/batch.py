@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from flows.asking import progress_lines
 from flows.batch_answers import answer_rest
-from flows.batch_job import Job, alone, check_job, job_of, nothing_to_do, planned
+from flows.batch_job import Job, alone, check_job, job_of
+from flows.batch_plan import nothing_to_do, planned
 from flows.batch_record import Record, read_record
 from flows.cancel import CancelError, cancellable
 from flows.group import lead

@@ -17,7 +17,8 @@ from typing import IO, Any
 
 from flows.answerer import Answerer, Located, Row, answerer
 from flows.asking import warn_of_tasks, with_changes
-from flows.batch_job import Job, Plan, check_replaces
+from flows.batch_job import Job
+from flows.batch_plan import Plan, check_replaces
 from flows.batch_record import End, Record, Start, write_record
 from flows.located import located
 from flows.request_file import answered, is_answered, requests_in

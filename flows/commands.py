@@ -4,15 +4,13 @@ Mistakes answer at once: heavy imports wait for work.
 """
 
 import argparse
-import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from flows import workspace
 from flows.asking_options import asked_of, check_generate, decoding_changes
 from flows.experiment_options import NUM_TRIALS, check_experiment
-from flows.group import GRACE_SECONDS, group
+from flows.group import status_of
 from flows.servers import check_servers
 from wordmill.errors import ParamsError
 
@@ -36,14 +34,7 @@ def retrain(arguments: argparse.Namespace) -> int:
     if arguments.hours is not None:
         options += ["--hours", str(_checked_hours(arguments.hours))]
     command = [sys.executable, "-m", "flows.retrain", *options]
-    return _flow_status(command)
-
-
-def _flow_status(command: list[str]) -> int:
-    # The flow may need one grace to end its stage, and then some to say so.
-    with group(command, environment=dict(os.environ), grace_seconds=2 * GRACE_SECONDS) as flow:
-        status = flow.wait()
-    return status if status >= 0 else 128 - status
+    return status_of(command)
 
 
 def use(arguments: argparse.Namespace) -> int:
@@ -100,7 +91,7 @@ def batch(arguments: argparse.Namespace) -> int:
     """Answer a file, and go on with it where it was left."""
     asked, changes = asked_of(arguments), decoding_changes(arguments)
     params = _checked_params()
-    from flows.batch_job import alone, job_of, nothing_to_do, planned
+    from flows.batch_command import run_batch
 
     told: dict[str, Any] = {
         "source": str(arguments.file),
@@ -111,14 +102,7 @@ def batch(arguments: argparse.Namespace) -> int:
         "num_sequences": arguments.sequences,
         "is_restarted": arguments.restart,
     }
-    job = job_of(**told)
-    with alone(job):  # the flow looks again; a mistake is told before Prefect starts
-        plan = planned(job, params)
-    if plan.step == "nothing to do":
-        print(nothing_to_do(job, plan))
-        return 0
-    check_servers()
-    return _flow_status([sys.executable, "-m", "flows.batch", json.dumps(told)])
+    return run_batch(params, told)
 
 
 def promote(arguments: argparse.Namespace) -> int:

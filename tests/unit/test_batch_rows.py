@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from conftest import SMALL_PARAMS, write_params
 
-from flows import batch_answers, batch_job, cli
+from flows import batch_answers, batch_plan, cli
 from flows.answerer import Located
 from flows.batch_answers import answer_rest
-from flows.batch_job import Job, alone, planned
+from flows.batch_job import Job, alone
+from flows.batch_plan import planned
 from flows.batch_record import read_record
 from flows.located import Identity
 from flows.request_file import read_requests
@@ -71,7 +72,7 @@ def model(monkeypatch, tmp_path):
     located = Located("version 3 of m", tmp_path, tmp_path, SETTINGS, ("write",))
     monkeypatch.setattr(batch_answers, "answerer", lambda: given(found))
     monkeypatch.setattr(batch_answers, "located", lambda which, params: given(located))
-    monkeypatch.setattr(batch_job, "identified", lambda which, params: found.identity)
+    monkeypatch.setattr(batch_plan, "identified", lambda which, params: found.identity)
     return found
 
 
@@ -303,13 +304,13 @@ def test_a_folder_is_the_same_by_its_files_settings_and_code(model, monkeypatch)
     ):
         run()
     model.identity = Identity("../there/m", "f" * 64, None, "c" * 64)
-    settings = batch_job.engine_settings(PARAMS)
+    settings = batch_plan.engine_settings(PARAMS)
     other = {**settings, "decoding": {**settings["decoding"], "max_new_tokens": 5}}
     other["labels"] = {"a": ["b"]}
-    monkeypatch.setattr(batch_job, "engine_settings", lambda params: dict(other))
+    monkeypatch.setattr(batch_plan, "engine_settings", lambda params: dict(other))
     with pytest.raises(OutputError, match=r"evaluate\.decoding\.max_new_tokens was 8 and is now 5"):
         run()
-    monkeypatch.setattr(batch_job, "engine_settings", lambda params: dict(settings))
+    monkeypatch.setattr(batch_plan, "engine_settings", lambda params: dict(settings))
     assert run() == "go on"
 
 
