@@ -1,10 +1,13 @@
 """The batch flow as a user runs it: kills of whatever there is to kill, and the same bytes."""
 
+import importlib
+import inspect
 import json
 import os
 import re
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,7 @@ from wordmill.models.building import new_model
 from wordmill.models.folder import save_model
 from wordmill.models.vocabulary import vocabulary_of
 from wordmill.params.model import ModelParams
+from wordmill.params.section import read_params
 
 MOVE = """
 from flows import workspace
@@ -83,6 +87,19 @@ def flow_of(project: Path) -> int:
     return next(pid for pid, line in processes_of(project).items() if "flows.batch" in line)
 
 
+def is_over(project: Path, flow: int) -> bool:
+    return not processes_of(project) and flow not in answering()
+
+
+def test_deployments_name_flows_and_parameters_that_there_are():
+    deployments = read_params(ROOT / "prefect.yaml")["deployments"]
+    assert {made["name"] for made in deployments} == {"nightly", "every-6-hours", "on-demand"}
+    for made in deployments:
+        module, _, name = made["entrypoint"].partition(":")
+        flow = getattr(importlib.import_module(module), name)
+        inspect.signature(flow.fn).bind(**made["parameters"])
+
+
 @pytest.mark.slow
 def test_a_killed_answering_process_is_started_again(tmp_path, prefect_home):
     tokenizer = small_tokenizer(small_texts(50, seed=1))
@@ -129,7 +146,7 @@ def test_a_batch_goes_on_after_every_kill_with_the_same_bytes(make_project, pref
         assert flow in answering()
         kill(command)
         assert command.wait(90) != 0
-        wait_for(lambda: not processes_of(project) and flow not in answering(), seconds=90)
+        wait_for(partial(is_over, project, flow), seconds=90)
         assert not (project / "out.jsonl").exists()
     moved = run_in(project, "python", "-c", MOVE)
     assert moved.returncode == 0, moved.stderr
