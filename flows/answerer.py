@@ -37,6 +37,8 @@ class Located(NamedTuple):
     """Of its engine: decoding, max_source_tokens, batch_size."""
     tasks: tuple[str, ...] = ()
     """What it was scored on; empty where that is not known."""
+    stored: Path | None = None
+    """All that was registered of a version; None for a folder."""
 
 
 class Answerer:
@@ -48,6 +50,8 @@ class Answerer:
     def __init__(self, process: "subprocess.Popen[str]", errors: IO[bytes]) -> None:
         self._process, self._errors = process, errors
         self._name = ""
+        self.num_tokens: int | None = None
+        """Of all answers so far, None where the model's own code does not say."""
 
     def load(self, model: Located) -> None:
         """Load a model, with its own code.
@@ -61,7 +65,12 @@ class Answerer:
         self._reply()
 
     def answers(
-        self, rows: list[Row], *, num_sequences: int = 1, show: Callable[[str], None]
+        self,
+        rows: list[Row],
+        *,
+        num_sequences: int = 1,
+        show: Callable[[str], None],
+        count: Callable[[int], None] | None = None,
     ) -> list[list[str]]:
         """`num_sequences` answers to each row, in the order of the rows.
 
@@ -69,13 +78,22 @@ class Answerer:
             rows: what is asked.
             num_sequences: answers to each.
             show: takes lines of progress.
+            count: takes how many are done, some times a second.
+
+        Raises:
+            TryAgainError: the process was killed.
+            WordmillError: a row can't be answered.
         """
         self._ask(rows, num_sequences=num_sequences, is_streamed=False)
         while True:
             reply = self._reply()
             if "answers" in reply:
+                if (made := reply["num_tokens"]) is not None:
+                    self.num_tokens = (self.num_tokens or 0) + made
                 return reply["answers"]
             show(reply["progress"])
+            if count:
+                count(reply["num_done"])
 
     def stream(self, row: Row) -> Iterator[str]:
         """One answer, piece by piece as it is written."""
@@ -117,11 +135,14 @@ class Answerer:
         status = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        name = self._name or "the model"
         if status < 0:
-            reason = f"its process was killed by signal {-status}; is there enough memory?"
-        else:
-            reason = lines[-1] if lines else f"its process ended with status {status}"
-        return DataError(f"{self._name or 'the model'} does not answer: {reason}")
+            return TryAgainError(
+                f"{name} does not answer: its process was killed by signal {-status}; is there"
+                " enough memory?"
+            )
+        reason = lines[-1] if lines else f"its process ended with status {status}"
+        return DataError(f"{name} does not answer: {reason}")
 
 
 @contextmanager

@@ -27,6 +27,19 @@ class _TooOldError(Exception):
     """The model's own code, of another day than this, can't do what is asked."""
 
 
+class _Counted:
+    """Passes on to the progress of the model's own code, and knows how far it is."""
+
+    def __init__(self) -> None:
+        self.num_done = 0
+        self.progress: Any = None
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        """Count `units` more as done."""
+        self.num_done += units
+        self.progress.advance(units, note)
+
+
 class Answering:
     """The model, once it is loaded with its own code.
 
@@ -53,24 +66,32 @@ class Answering:
             for piece in self._engine.stream(requests[0]):
                 pieces.append(piece)
                 yield {"piece": piece}
-            yield {"answers": [["".join(pieces)]]}
+            yield {"answers": [["".join(pieces)]], "num_tokens": None}
         else:
-            yield {"answers": self._answers(requests, num_sequences)}
+            texts, num_tokens = self._answers(requests, num_sequences)
+            yield {"answers": texts, "num_tokens": num_tokens}
 
-    def _answers(self, requests: list[Any], num_sequences: int) -> list[list[str]]:
+    def _answers(
+        self, requests: list[Any], num_sequences: int
+    ) -> tuple[list[list[str]], int | None]:
+        """Texts, and how many tokens they took where the model's own code says."""
+        counted = _Counted()
         with self._progress(
             "answers",
-            show=lambda line: _say({"progress": line}),
+            show=lambda line: _say({"progress": line, "num_done": counted.num_done}),
             total=len(requests),
             unit="answer",
             every_seconds=_PROGRESS_SECONDS,
-        ) as progress:
-            if num_sequences == 1:
-                return [[text] for text in self._engine.answer(requests, progress=progress)]
-            if not hasattr(self._engine, "generate"):  # a version brings its code
+        ) as counted.progress:
+            if hasattr(self._engine, "generate"):
+                found = self._engine.generate(
+                    requests, progress=counted, num_sequences=num_sequences
+                )
+                num_tokens = sum(answer.num_tokens for answers in found for answer in answers)
+                return [[answer.text for answer in answers] for answers in found], num_tokens
+            if num_sequences > 1:  # a version brings its code
                 raise _TooOldError("the model's own code is older than --sequences")
-            found = self._engine.generate(requests, progress=progress, num_sequences=num_sequences)
-        return [[answer.text for answer in answers] for answers in found]
+            return [[text] for text in self._engine.answer(requests, progress=counted)], None
 
 
 def main() -> None:

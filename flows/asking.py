@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from flows.answerer import Answerer, Located, Row, answerer
 from flows.asking_options import OPTIONS
 from flows.located import located
-from flows.request_file import read_requests, write_answers
+from flows.request_file import check_is_another, read_requests, write_answers
 from wordmill.errors import ParamsError
 from wordmill.params.decoding import DecodingParams
 from wordmill.params.everything import Params
@@ -70,24 +70,27 @@ def ask_file(
         WordmillError: a row is no request, there is no such model, or it can't answer.
         OutputError: `out` can't be written.
     """
-    if out.resolve() == file.resolve() or (out.exists() and file.exists() and out.samefile(file)):
-        raise ParamsError(f"--out {out}: is the file that is read; name another")
+    check_is_another(out, file)
     found = read_requests(file, defaults=defaults)
     with answerer() as asked, located(which, params) as model:
         warn_of_tasks(model, [row["task"] for _, row in found])
         asked.load(with_changes(model, changes, num_sequences=num_sequences))
         rows = [request for _, request in found]
-        with _progress_lines() as show:
+        with progress_lines(otherwise=_nowhere) as show:
             answers = asked.answers(rows, num_sequences=num_sequences, show=show)
     write_answers(out, [row for row, _ in found], answers, is_single=num_sequences == 1)
     return f"{len(rows)} {'answer' if len(rows) == 1 else 'answers'} of {model.name} -> {out}"
 
 
 @contextmanager
-def _progress_lines() -> Generator[Callable[[str], None]]:
-    """On a terminal one line that is written over; elsewhere nothing."""
+def progress_lines(*, otherwise: Callable[[str], None]) -> Generator[Callable[[str], None]]:
+    """Where progress is shown: on a terminal one line that is written over.
+
+    Args:
+        otherwise: takes the lines elsewhere.
+    """
     if not sys.stderr.isatty():
-        yield _nowhere
+        yield otherwise
         return
     yield lambda line: print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
@@ -163,5 +166,6 @@ def check_changes(params: Params, changes: dict[str, Any]) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         rule = first["msg"].replace("Input should", "must").replace("String should", "must")
-        option = OPTIONS[str(first["loc"][0])]
+        name = str(first["loc"][0])
+        option = OPTIONS.get(name, f"decoding.{name}")  # a worker may be told of any
         raise ParamsError(f"{option} {first['input']!r}: {rule}") from None

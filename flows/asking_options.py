@@ -1,4 +1,4 @@
-"""The command line of `generate` and `chat`: options, and what they come to."""
+"""The command line of `generate`, `batch` and `chat`: options, and what they come to."""
 
 import argparse
 from pathlib import Path
@@ -43,6 +43,20 @@ def add_generate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=out_file, help="the file that gets the rows with their answers"
     )
+    _add_request_options(parser)
+
+
+def add_batch_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `wordmill batch`."""
+    parser.add_argument("file", type=Path, metavar="IN", help="JSON Lines, as --file of generate")
+    parser.add_argument("out", type=Path, metavar="OUT", help="gets the rows with their answers")
+    parser.add_argument(
+        "--restart", action="store_true", help="begin anew, in the place of what is there"
+    )
+    _add_request_options(parser)
+
+
+def _add_request_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="summarize", help=f"{', '.join(TASKS)} (summarize)")
     parser.add_argument("--ask", default="", help="the question, the labels, who speaks next")
     parser.add_argument("--source", metavar="CODE", help="translate: from this language, as en")
@@ -85,8 +99,7 @@ def asked_of(arguments: argparse.Namespace) -> dict[str, str]:
         ParamsError: there is no such task or language, or the options do not go together.
     """
     task, ask = arguments.task, arguments.ask
-    if task not in TASKS:
-        raise ParamsError(f"--task {task}: no such task; allowed: {', '.join(TASKS)}")
+    check_task(task)
     codes = {"source": arguments.source, "target": arguments.target}
     given = {name: code for name, code in codes.items() if code is not None}
     for name, code in given.items():
@@ -101,14 +114,33 @@ def asked_of(arguments: argparse.Namespace) -> dict[str, str]:
     return {"task": task, "ask": ask}
 
 
+def check_task(task: str) -> None:
+    """See that there is such a task.
+
+    Raises:
+        ParamsError: there is none.
+    """
+    if task not in TASKS:
+        raise ParamsError(f"--task {task}: no such task; allowed: {', '.join(TASKS)}")
+
+
+def check_sequences(number: int) -> None:
+    """See that answers are asked for.
+
+    Raises:
+        ParamsError: none is.
+    """
+    if number < 1:
+        raise ParamsError(f"--sequences {number}: must be 1 at least")
+
+
 def check_generate(arguments: argparse.Namespace) -> None:
     """See that a text is given, or a file and another for the answers.
 
     Raises:
         ParamsError: they are not.
     """
-    if arguments.sequences < 1:
-        raise ParamsError(f"--sequences {arguments.sequences}: must be 1 at least")
+    check_sequences(arguments.sequences)
     if (arguments.file is None) != (arguments.out is None):
         raise ParamsError("--file and --out go together: what is asked, and where answers go")
     if (arguments.text is None) == (arguments.file is None):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from flows import commands, workspace
 from flows.asking_options import (
+    add_batch_options,
     add_chat_options,
     add_generate_options,
     out_file,
@@ -108,6 +109,10 @@ def _add_asking(parsers: "Parsers") -> None:
     generate = parsers.add_parser("generate", help="ask a model for a text")
     add_generate_options(generate)
     generate.set_defaults(command=commands.generate)
+
+    batch = parsers.add_parser("batch", help="answer a file; the same command goes on with it")
+    add_batch_options(batch)
+    batch.set_defaults(command=commands.batch)
 
     chat = parsers.add_parser("chat", help="talk with a model until Ctrl-D")
     add_chat_options(chat)

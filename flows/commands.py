@@ -4,14 +4,13 @@ Mistakes answer at once: heavy imports wait for work.
 """
 
 import argparse
-import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows import workspace
 from flows.asking_options import asked_of, check_generate, decoding_changes
 from flows.experiment_options import NUM_TRIALS, check_experiment
-from flows.group import GRACE_SECONDS, group
+from flows.group import status_of
 from flows.servers import check_servers
 from wordmill.errors import ParamsError
 
@@ -37,10 +36,7 @@ def retrain(arguments: argparse.Namespace) -> int:
     if hours is not None:
         options += ["--hours", str(hours)]
     command = [sys.executable, "-m", "flows.retrain", *options]
-    # The flow may need one grace to end its stage, and then some to say so.
-    with group(command, environment=dict(os.environ), grace_seconds=2 * GRACE_SECONDS) as flow:
-        status = flow.wait()
-    return status if status >= 0 else 128 - status
+    return status_of(command)
 
 
 def use(arguments: argparse.Namespace) -> int:
@@ -91,6 +87,24 @@ def chat(arguments: argparse.Namespace) -> int:
     names = {"name": arguments.name, "model_name": arguments.model_name}
     chat(params, arguments.model, changes=changes, **names)
     return 0
+
+
+def batch(arguments: argparse.Namespace) -> int:
+    """Answer a file, and go on with it where it was left."""
+    asked, changes = asked_of(arguments), decoding_changes(arguments)
+    params = _checked_params()
+    from flows.batch_command import run_batch
+
+    told: dict[str, Any] = {
+        "source": str(arguments.file),
+        "out": str(arguments.out),
+        "model": arguments.model,
+        **asked,  # task and ask
+        "decoding": changes,
+        "num_sequences": arguments.sequences,
+        "is_restarted": arguments.restart,
+    }
+    return run_batch(params, told)
 
 
 def promote(arguments: argparse.Namespace) -> int:

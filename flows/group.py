@@ -78,6 +78,14 @@ def group(
         yield child
 
 
+def status_of(command: list[str]) -> int:
+    """Run a flow in a group of its own; returns its exit status as a shell would say it."""
+    # The flow may need one grace to end its stage, and then some to say so.
+    with group(command, environment=dict(os.environ), grace_seconds=2 * GRACE_SECONDS) as flow:
+        status = flow.wait()
+    return status if status >= 0 else 128 - status
+
+
 @contextmanager
 def ended(child: C, *, grace_seconds: float = GRACE_SECONDS) -> Generator[C]:
     """End a child's group when the block ends."""

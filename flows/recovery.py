@@ -147,10 +147,15 @@ def repair_flow_runs(mine: UUID) -> list[str]:
     return names
 
 
-def end_gone(client: SyncPrefectClient, flow_run_id: UUID) -> str | None:
+def end_gone(client: SyncPrefectClient, flow_run_id: UUID, *, is_told: bool = True) -> str | None:
     """End a flow run unless it has ended, and tell people; returns a line that says so.
 
     It has crashed, or, where somebody has asked for that, is cancelled.
+
+    Args:
+        client: of Prefect's server.
+        flow_run_id: the run, whose process is gone.
+        is_told: whether it was a retraining, of which people hear.
     """
     try:
         run = client.read_flow_run(flow_run_id)
@@ -170,6 +175,7 @@ def end_gone(client: SyncPrefectClient, flow_run_id: UUID) -> str | None:
         ),
     ):
         client.set_task_run_state(task.id, Crashed(message=_GONE), force=True)
-    tell(None, run, ended)
+    if is_told:
+        tell(None, run, ended)
     was = "being cancelled" if is_cancelled else "running"
     return f"Repaired: run {run.name} was still {was} in Prefect; {_GONE}."

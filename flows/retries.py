@@ -18,7 +18,8 @@ JITTER = 0.5  # a wait is drawn between once and one and a half times its length
 _GROWTH = 4
 
 # What goes over a network: a server that was away needs longer than a killed process.
-_FETCHING = ("ingest", "tokenize", "push")
+BATCH = "batch"
+_FETCHING = ("ingest", "tokenize", "push", BATCH)
 _FIRST_WAIT_SECONDS = {True: 10.0, False: 1.0}
 _FIRST_WAIT_VARIABLE = "WORDMILL_RETRY_SECONDS"
 

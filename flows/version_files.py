@@ -11,12 +11,15 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from flows.registry import FILES_TAG, Registry
 from wordmill.errors import DataError
 from wordmill.files import sha256_of
+
+if TYPE_CHECKING:  # a folder's files are hashed without MLflow
+    from flows.registry import Registry
 
 LISTING = "files.json"
 
@@ -41,7 +44,7 @@ def digest_of(listing: str) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def check_files(registry: Registry, number: str, folder: Path) -> None:
+def check_files(registry: "Registry", number: str, folder: Path) -> None:
     """See that a version's folder holds what was registered, every bit of it.
 
     Args:
@@ -52,6 +55,8 @@ def check_files(registry: Registry, number: str, folder: Path) -> None:
     Raises:
         DataError: a file has changed, is missing, or was not there.
     """
+    from flows.registry import FILES_TAG
+
     what = f"version {number} of {registry.name}"
     tags = registry.version(number).tags
     if FILES_TAG not in tags:
@@ -64,10 +69,10 @@ def check_files(registry: Registry, number: str, folder: Path) -> None:
         raise DataError(f"{what}: {LISTING} is {'not what it was' if text else 'missing'}")
     wanted: dict[str, str] = json.loads(text)
     if problem := _first_difference(wanted, listed(folder)):
-        raise DataError(f"{what}: {problem} since it was registered; it can't be champion")
+        raise DataError(f"{what}: {problem} since it was registered; do not use it")
 
 
-def check_stored(registry: Registry, number: str) -> None:
+def check_stored(registry: "Registry", number: str) -> None:
     """See that a version's files are what was registered, wherever they are stored.
 
     Raises:
@@ -78,7 +83,7 @@ def check_stored(registry: Registry, number: str) -> None:
 
 
 @contextmanager
-def fetched(registry: Registry, number: str) -> Generator[Path]:
+def fetched(registry: "Registry", number: str) -> Generator[Path]:
     """The folder of a version: where it lies on this machine, or a copy for as long as the block.
 
     Raises:

@@ -143,7 +143,7 @@ FAKE = {
         from collections import namedtuple
         from wordmill.errors import TryAgainError
 
-        Answer = namedtuple("Answer", "text")
+        Answer = namedtuple("Answer", "text num_tokens")
 
         class Engine:
             def __init__(self, settings):
@@ -162,7 +162,10 @@ FAKE = {
                 return [f"{t}:{s}:{a}:{self.settings['decoding']}" for t, s, a in requests]
 
             def generate(self, requests, *, progress, num_sequences):
-                return [[Answer(f"{s}{n}") for n in range(num_sequences)] for _, s, _ in requests]
+                if num_sequences == 1:
+                    return [[Answer(text, 2)] for text in self.answer(requests, progress=progress)]
+                numbers = range(num_sequences)
+                return [[Answer(f"{s}{n}", 2) for n in numbers] for _, s, _ in requests]
 
             def stream(self, request):
                 yield from request[1].split("|")
@@ -216,7 +219,7 @@ def test_progress_is_told_on_the_way(fake_session):
     [
         ("later", TryAgainError, "^come back later$"),
         ("crash", DataError, "version 1 of fake does not answer: KeyError: 'gone'"),
-        ("killed", DataError, "version 1 of fake does not answer: its process was killed"),
+        ("killed", TryAgainError, "version 1 of fake does not answer: its process was killed"),
     ],
 )
 def test_what_goes_wrong_over_there_is_one_line_here(fake_model, source, error, message):
