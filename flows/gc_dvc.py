@@ -19,6 +19,10 @@ from flows.hashes import FOLDER
 from wordmill.errors import DataError, WordmillError
 
 _FILE = re.compile(r"[0-9a-f]{30}(\.dir)?")
+_MADE = re.compile(
+    r"^- path: (?P<path>.+)\n(?:  .+\n)*?  md5: (?P<md5>[0-9a-f]{32}(?:\.dir)?)$", re.M
+)
+_RUNS = "runs"
 _PARTIAL = re.compile(r".*\.[A-Za-z0-9_-]{22}\.tmp")
 
 
@@ -82,7 +86,8 @@ def cache_part(needed: Needed, *, newest: float) -> Part:
         part.end(error)
         return part
     loose = objects.there.keys() - keep
-    part.loose = list(_folders(objects, loose, made_by(needed.store.runs.values())))
+    names = _paths_made(objects.place) | made_by(needed.store.runs.values())
+    part.loose = list(_folders(objects, loose, names))
     partial = [p for p, one in objects.partial.items() if one.since <= newest]
     part.loose += [_partial(path, objects) for path in partial]
     part.free = lambda: _free(loose, partial)
@@ -127,14 +132,19 @@ def listed(place: Path) -> Objects:
 
 def _held(part: Part, objects: Objects, needed: Needed, newest: float) -> set[str]:
     keep: set[str] = set()
+    alike: dict[frozenset[str], list[str]] = {}
     for who, hashes in needed.hashes.items():
         if found := objects.whole(hashes):
-            part.held.append(Held(by=who, num=len(found), num_bytes=objects.num_bytes(found)))
-        keep |= found
+            alike.setdefault(frozenset(found), []).append(who)
+            keep |= found
+    for same, names in alike.items():
+        total = objects.num_bytes(set(same))
+        part.held.append(Held(by=", ".join(names), num=len(same), num_bytes=total))
     young = {one for one, found in objects.there.items() if found.since > newest} - keep
     if young := _with_files(objects, young):
-        total = objects.num_bytes(young - keep)
-        part.held.append(Held(by="young, see --keep-days", num=len(young - keep), num_bytes=total))
+        part.young_bytes = objects.num_bytes(young - keep)
+        told = Held(by="young", num=len(young - keep), num_bytes=part.young_bytes)
+        part.held += [told] if told.num else []
     return keep | young
 
 
@@ -149,7 +159,7 @@ def _with_files(objects: Objects, young: set[str]) -> set[str]:
     return found
 
 
-def _folders(objects: Objects, loose: set[str], makers: dict[str, str]) -> Iterator[Loose]:
+def _folders(objects: Objects, loose: set[str], names: dict[str, str]) -> Iterator[Loose]:
     """A line for each folder with the files that go with it, and for each other file."""
     left = {one for one in loose if not one.endswith(FOLDER)}
     for listing in sorted(loose - left):
@@ -158,15 +168,21 @@ def _folders(objects: Objects, loose: set[str], makers: dict[str, str]) -> Itera
         except DataError:
             files = set[str]()
         left -= files
-        yield _object(listing, {listing, *files}, objects, makers)
+        yield _object(listing, {listing, *files}, objects, names)
     for one in sorted(left):
-        yield _object(one, {one}, objects, makers)
+        yield _object(one, {one}, objects, names)
 
 
-def _object(name: str, them: set[str], objects: Objects, makers: dict[str, str]) -> Loose:
-    maker = makers.get(name)
+def _paths_made(objects: Path) -> dict[str, str]:
+    """Where outputs lay, as DVC remembers it of stages that ran here: by their hashes."""
+    files = (objects.parents[1] / _RUNS).glob("*/*/*")
+    texts = (file.read_text(encoding="utf-8", errors="replace") for file in files)
+    return {made["md5"]: made["path"] for text in texts for made in _MADE.finditer(text)}
+
+
+def _object(name: str, them: set[str], objects: Objects, names: dict[str, str]) -> Loose:
     why = "no branch, version or experiment names it"
-    what = f"{name[:8]}, {maker}" if maker else name[:8]
+    what = f"{name[:8]}, {names[name]}" if name in names else name[:8]
     return Loose(what=what, why=why, num_bytes=objects.num_bytes(them), num=len(them))
 
 

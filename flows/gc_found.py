@@ -43,6 +43,8 @@ class Part:
     kind: str
     loose: list[Loose] = field(default_factory=list[Loose])
     held: list[Held] = field(default_factory=list[Held])
+    young_bytes: int = 0
+    """Of what stays for its youth alone."""
     error: WordmillError | None = None
     """Why nothing of this kind is freed: it can't be told what is needed."""
     free: Callable[[], None] = _free_nothing
@@ -68,7 +70,9 @@ def as_text(parts: list[Part], *, is_freed: bool, next_line: str) -> str:
     held = [line for part in parts for line in _held(part)]
     stopped = [f"Not freed, {p.kind}: {p.error}" for p in parts if p.error]
     if not any(part.loose for part in parts):
-        return "\n".join([*stopped, "Nothing to free: all that is here is needed or young."])
+        young = sum(part.young_bytes for part in parts)
+        told = f"; {size(young)} that nobody needs are young, see --keep-days" if young else ""
+        return "\n".join([*stopped, f"Nothing to free{told}."])
     total = sum(part.num_bytes for part in parts)
     lines = [f"{'Freed' if is_freed else 'Would free'} {size(total)}"]
     lines += [line for part in parts if part.loose for line in _loose(part)]
@@ -83,6 +87,7 @@ def as_json(parts: list[Part], *, is_freed: bool) -> str:
         {
             "is_freed": is_freed,
             "bytes": sum(part.num_bytes for part in parts),
+            "young_bytes": sum(part.young_bytes for part in parts),
             "parts": [_told(part) for part in parts],
         },
         indent=2,

@@ -43,7 +43,8 @@ def hashes_by_git() -> dict[str, set[str]]:
     for name, commit in _tips():
         blobs.setdefault(name, []).extend(_in_commit(commit))
     for tree in working_trees():
-        blobs[f"the index of {tree}"] = list(_in_index(tree))
+        of_which = "" if tree.resolve() == Path.cwd().resolve() else f" of {tree}"
+        blobs[f"git's index{of_which}"] = list(_in_index(tree))
     texts = _texts({blob for found in blobs.values() for _, blob in found})
     known: dict[str, set[str]] = {}  # most commits hold the same files
     for name, found in blobs.items():

@@ -81,6 +81,8 @@ def _part(kind: str, sources: list[Iterator[Left]], newest: float) -> Part:
     loose = [one for one in found if not one.is_needed and _newest_in(one.path) <= newest]
     part.loose = [_loose(one) for one in loose]
     part.held = [_held(one) for one in found if one not in loose]
+    young = (one for one in found if one not in loose and not one.is_needed)
+    part.young_bytes = sum(bytes_of(one.path) for one in young)
     part.free = lambda: _free(part, loose)
     return part
 
@@ -90,7 +92,7 @@ def _loose(one: Left) -> Loose:
 
 
 def _held(one: Left, why: str = "") -> Held:
-    why = why or (one.why if one.is_needed else "young, see --keep-days")
+    why = why or (one.why if one.is_needed else "young")
     return Held(by=f"{one.path}: {why}", num=1, num_bytes=bytes_of(one.path))
 
 
