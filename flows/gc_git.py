@@ -144,8 +144,9 @@ def _tips() -> Iterator[tuple[str, str]]:
         if "commit" in (kind, inner_kind):
             yield _called(ref), commit if kind == "commit" else inner
         if ref in _STASHES:
-            for entry in _git("log", "--walk-reflogs", "--format=%H %P", ref).split():
-                yield _called(ref), entry
+            for entry in _git("log", "--walk-reflogs", "--format=%H %P", ref).splitlines():
+                files, _, *index_and_untracked = entry.split()  # what it stood on is no part of it
+                yield from ((_called(ref), one) for one in (files, *index_and_untracked))
     for line in _git("worktree", "list", "--porcelain").splitlines():
         if line.startswith("HEAD ") and line.strip("0") != "HEAD ":
             yield "HEAD", line.removeprefix("HEAD ")

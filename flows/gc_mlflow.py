@@ -17,7 +17,7 @@ from mlflow.entities.logged_model import LoggedModel
 
 from flows.gc_found import Held, Loose, Part, bytes_of
 from flows.gc_needed import Needed
-from flows.gc_runs import Needs, held_models, held_runs, is_ours
+from flows.gc_runs import YOUNG, Needs, held_models, held_runs, is_ours
 from flows.gc_store import answering
 from flows.tracking import workspace_tag
 from wordmill.errors import WordmillError
@@ -72,6 +72,9 @@ def _find(part: Part, needed: Needed, needs: Needs) -> None:
         if model.model_id not in models and _is_left_behind(model, store.runs, needs)
     ]
     part.loose += map(_loose_model, loose_models)
+    young = [str(run.info.artifact_uri) for i, run in store.runs.items() if held.get(i) == YOUNG]
+    young += [one.artifact_location for one in store.models if models.get(one.model_id) == YOUNG]
+    part.young_bytes = sum(_taken_together(place)[1] for place in young)
     client = store.client
     part.free = lambda: _free(client, runs, loose_models)
 

@@ -12,6 +12,8 @@ from mlflow.entities import Run
 from mlflow.entities.logged_model import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 
+YOUNG = "young"
+
 _AT_WORK = ("RUNNING", "SCHEDULED")
 _HEX_ID = re.compile(r"[0-9a-f]{32}")
 _MODEL_ID = re.compile(r"m-[0-9a-f]{32}")
@@ -66,7 +68,7 @@ def held_models(
         if version := named.get(model.model_id):
             held[model.model_id] = f"version {version.version} of {version.name}"
         elif model.last_updated_timestamp > newest_ms:
-            held[model.model_id] = "young"
+            held[model.model_id] = YOUNG
     return held
 
 
@@ -115,7 +117,7 @@ def _why_held(run: Run, needs: Needs) -> str:
         ("a checkpoint that is kept", lambda: run.info.run_id in needs.resumed),
         ("at work", lambda: run.info.status in _AT_WORK),
         ("what a dvc.lock, a version or an experiment names", lambda: _is_named(run, needs)),
-        ("young", lambda: (run.info.end_time or run.info.start_time) > needs.newest_ms),
+        (YOUNG, lambda: (run.info.end_time or run.info.start_time) > needs.newest_ms),
     )
     return next((why for why, holds in rules if holds()), "")
 

@@ -10,10 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.experiment_space import EXPERIMENTS
+from flows.gc_alone import is_at_work
 from flows.gc_found import Held, Loose, Part, bytes_of
 from flows.gc_needed import Needed, is_unfinished, workspaces
 from flows.workspace import STATE, BusyError, only_one
@@ -74,7 +75,7 @@ def resumed_runs(parts: list[Part]) -> set[str]:
 def _part(kind: str, sources: list[Iterator[Left]], newest: float) -> Part:
     part = Part(kind=kind)
     try:
-        found = [one for source in sources for one in source]
+        found = [_as_it_is(one) for source in sources for one in source]
     except WordmillError as error:
         part.end(error)
         return part
@@ -85,6 +86,12 @@ def _part(kind: str, sources: list[Iterator[Left]], newest: float) -> Part:
     part.young_bytes = sum(bytes_of(one.path) for one in young)
     part.free = lambda: _free(part, loose)
     return part
+
+
+def _as_it_is(one: Left) -> Left:
+    if one.lock and is_at_work(one.lock):
+        return replace(one, why=_AT_WORK, is_needed=True)
+    return one
 
 
 def _loose(one: Left) -> Loose:
