@@ -5,6 +5,7 @@ went. What runs of another folder or machine have is left alone.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -127,17 +128,28 @@ def _free(client: MlflowClient, runs: list[Run], models: list[LoggedModel]) -> N
         for run in runs:
             if run.info.lifecycle_stage == "active":
                 client.set_tag(run.info.run_id, FREED_TAG, f"{now}: {_UNNAMED}")
-            _repository(str(run.info.artifact_uri)).delete_artifacts()
+            _delete(str(run.info.artifact_uri))
         for model in models:
-            _repository(model.artifact_location).delete_artifacts()
+            _delete(model.artifact_location)
             client.delete_logged_model(model.model_id)
+
+
+def _delete(address: str) -> None:
+    _repository(address).delete_artifacts()
+    if folder := _folder_at(address):
+        with suppress(OSError):  # the run's own, which may hold something else
+            folder.parent.rmdir()
+
+
+def _folder_at(address: str) -> Path | None:
+    """Where artifacts lie on this machine, None where they are elsewhere."""
+    parts = urlparse(address)
+    return Path(url2pathname(parts.path)) if parts.scheme in ("", "file") else None
 
 
 def _taken_together(address: str) -> tuple[int, int]:
     """How many files lie at an address, and their bytes."""
-    parts = urlparse(address)
-    if parts.scheme in ("", "file"):
-        folder = Path(url2pathname(parts.path))
+    if folder := _folder_at(address):
         return sum(one.is_file() for one in folder.rglob("*")), bytes_of(folder)
     found = list(_files(_repository(address), None))
     return len(found), sum(found)

@@ -17,6 +17,7 @@ from flows.gc_store import Store, read_store, record_text
 from wordmill.errors import DataError, WordmillError
 
 _GRID_RUN = "mlflow-run"
+_OF_DVC = Path(".dvc/tmp/exps")  # workspaces that DVC makes for experiments of its own
 
 
 @dataclass(kw_only=True)
@@ -81,6 +82,8 @@ def _by_git(needed: Needed) -> None:
         needed.by("workspace" if is_here else f"working tree {tree}", gc_git.hashes_in_tree(tree))
     for place in workspaces():
         needed.by(f"workspace of {place.parent.name}", gc_git.hashes_in_tree(place))
+    for file in _OF_DVC.rglob("dvc.lock"):
+        needed.by("`dvc exp run`", gc_git.hashes_in(file.read_bytes(), str(file)))
     needed.by("workspace", _by_dvc())
     needed.alive |= gc_git.experiments_of_dvc()
 

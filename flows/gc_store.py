@@ -55,7 +55,8 @@ def read_store() -> Store:
     """
     check_mlflow()
     address = os.environ["MLFLOW_TRACKING_URI"]
-    is_fresh = address.startswith("sqlite:///") and not _file_of(address).exists()
+    is_file = address.startswith("sqlite:///") and "MLFLOW_REGISTRY_URI" not in os.environ
+    is_fresh = is_file and not Path(address.removeprefix("sqlite:///")).exists()
     with answering():
         store = Store() if is_fresh else _read(MlflowClient())
         _check_champion(store, address)
@@ -145,7 +146,3 @@ def _check_champion(store: Store, address: str) -> None:
             f" store at {shown(address)} does not have: what its versions need is not known; is"
             " MLFLOW_TRACKING_URI set as it was?"
         )
-
-
-def _file_of(address: str) -> Path:
-    return Path(address.removeprefix("sqlite:///"))

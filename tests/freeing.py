@@ -135,6 +135,7 @@ class World:
         git("stash")
         self.holders[f"stash {self.count}"] = self.holders["workspace"]
         self.holders["workspace"] = self.holders[f"branch {git('branch', '--show-current')}"]
+        self.holders[f"stash {self.count}, its index"] = self.holders["workspace"]
 
     def version(self) -> None:
         """Register what lies in the workspace, committed or not."""
