@@ -70,9 +70,11 @@ def as_text(parts: list[Part], *, is_freed: bool, next_line: str) -> str:
     held = [line for part in parts for line in _held(part)]
     stopped = [f"Not freed, {p.kind}: {p.error}" for p in parts if p.error]
     if not any(part.loose for part in parts):
+        if stopped:
+            return "\n".join(stopped)
         young = sum(part.young_bytes for part in parts)
         told = f"; {size(young)} that nobody needs are young, see --keep-days" if young else ""
-        return "\n".join([*stopped, f"Nothing to free{told}."])
+        return f"Nothing to free{told}."
     total = sum(part.num_bytes for part in parts)
     lines = [f"{'Freed' if is_freed else 'Would free'} {size(total)}"]
     lines += [line for part in parts if part.loose for line in _loose(part)]

@@ -145,7 +145,8 @@ def _half_made() -> Iterator[Left]:
         is_alone = not (_OUTPUTS / _output_of(path)).exists()
         why = "what it was moved aside for never came" if is_alone else "half-replaced"
         yield Left(path=path, why=why, is_needed=is_alone, lock=_output_of(path))
-    for path in sorted([*STATE.glob(".*.partial"), *EXPERIMENTS.glob("*/.*.partial")]):
+    of_grids = (one for one in EXPERIMENTS.glob("*/.*.partial") if one.parent.name != "scratch")
+    for path in sorted([*STATE.glob(".*.partial"), *of_grids]):
         yield Left(path=path, why="half-written", is_needed=False)
     if _REPRODUCED.exists():
         why = "a reproduction that was cut off"
