@@ -6,6 +6,7 @@ gc --delete` holds it for itself.
 
 import fcntl
 import json
+import sys
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -80,7 +81,7 @@ def _dvc_alone() -> Generator[None]:
     from flows.recovery import repair_dvc
 
     for line in repair_dvc():
-        print(line)
+        print(line, file=sys.stderr)
     with ExitStack() as held:
         try:
             held.enter_context(lock_repo(held.enter_context(Repo())))

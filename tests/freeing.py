@@ -13,6 +13,7 @@ from stores import make_store
 from flows.experiment_record import Remembered, remember
 from flows.experiment_space import EXPERIMENTS
 from flows.lineage_store import HASH_TAG
+from flows.tracking import workspace_tag
 
 CACHE = Path(".dvc/cache/files/md5")
 OUTS = {"finetune": "data/finetune", "evaluate": "data/evaluate"}
@@ -242,12 +243,12 @@ class World:
         if known in self.made_by:
             return
         tags = {"wordmill.stage": stage, "wordmill.output": known}
-        self.made_by[known] = self._run({**tags, "wordmill.workspace": str(Path.cwd())})
+        self.made_by[known] = self._run({**tags, "wordmill.workspace": workspace_tag()})
 
     def _pipeline_run(self, made: dict[str, str]) -> str:
         tags = {f"dvc.{stage}": known for stage, known in made.items()}
         tags |= {f"made.{stage}": self.made_by[known] for stage, known in made.items()}
-        return self._run({**tags, "wordmill.workspace": str(Path.cwd())})
+        return self._run({**tags, "wordmill.workspace": workspace_tag()})
 
     def _run(self, tags: dict[str, str]) -> str:
         self.last_run = self.client.create_run(self.experiment, tags=tags).info.run_id
