@@ -192,6 +192,14 @@ def _add_lineage(parsers: "Parsers") -> None:
     reproduce.add_argument("--keep", type=Path, metavar="FOLDER", help="where to make and leave it")
     reproduce.set_defaults(command=commands.reproduce)
 
+    gc = parsers.add_parser("gc", help="say what nothing needs any more, and free it")
+    gc.add_argument("--delete", action="store_true", help="free it; without, it is only shown")
+    gc.add_argument(
+        "--keep-days", type=float, default=1.0, metavar="N", help="keep what is younger (1)"
+    )
+    gc.add_argument("--json", action="store_true", help="for programs")
+    gc.set_defaults(command=commands.gc)
+
 
 if __name__ == "__main__":
     main()

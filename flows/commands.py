@@ -270,6 +270,16 @@ def seed_noise(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def gc(arguments: argparse.Namespace) -> int:
+    """Free what nothing needs."""
+    days = arguments.keep_days
+    if not 0 <= days < float("inf"):
+        raise ParamsError(f"--keep-days is {days:g}; it has to be 0 or more, such as 7 or 0.5")
+    from flows.gc import gc
+
+    return gc(is_deleted=arguments.delete, keep_days=days, is_json=arguments.json)
+
+
 def _check_remote(arguments: argparse.Namespace) -> None:
     if arguments.push:
         from flows.push import check_remote

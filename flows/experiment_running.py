@@ -18,6 +18,7 @@ from typing import Protocol
 
 from flows.experiment_record import Remembered, recall, remember
 from flows.experiment_space import EXPERIMENTS
+from flows.gc_alone import nothing_freed
 from flows.grid import Combination, short_hash
 from flows.group import Child, group
 from wordmill.errors import ParamsError, TryAgainError
@@ -114,7 +115,7 @@ def only_runner(folder: Path) -> Generator[None]:
         TryAgainError: another process does.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as lock:
+    with nothing_freed(), (folder / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

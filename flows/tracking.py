@@ -56,7 +56,7 @@ class Tracking:
     @contextmanager
     def pipeline_run(self, name: str, tags: dict[str, str]) -> Generator[str]:
         """Yield the id of a new run; it ends as FINISHED, FAILED or KILLED."""
-        tags = {**tags, _WORKSPACE_TAG: _workspace()}
+        tags = {**tags, _WORKSPACE_TAG: workspace_tag()}
         run = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
         run_id = run.info.run_id
         try:
@@ -76,7 +76,7 @@ class Tracking:
 
     def close_left_behind(self) -> list[str]:
         """End runs of this project, stages' too, that a kill left RUNNING; returns their names."""
-        mine = f"tags.`{_WORKSPACE_TAG}` = '{_workspace()}' and attributes.status = 'RUNNING'"
+        mine = f"tags.`{_WORKSPACE_TAG}` = '{workspace_tag()}' and attributes.status = 'RUNNING'"
         left = self._search(mine)
         for run in left:
             self.client.set_terminated(run.info.run_id, "KILLED")
@@ -100,7 +100,7 @@ class Tracking:
         return list(self.client.search_runs([self.experiment_id], filter_string))
 
 
-def _workspace() -> str:
+def workspace_tag() -> str:
     """As stages/tracking.py tells it: in a store that machines share, folders may have one name."""
     is_embedded = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
     return str(Path.cwd()) if is_embedded else f"{socket.gethostname()}:{Path.cwd()}"
