@@ -19,7 +19,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from flows.experiment_record import recall_all
+from flows.experiment_record import Remembered, recall_all
 from flows.experiment_space import EXPERIMENTS
 from flows.servers import has_store
 from flows.workspace import PARAMS
@@ -88,10 +88,10 @@ def _read(one: _Found, cache: Path) -> Result:
 def _located(name: str) -> list[_Found]:
     if name == _WORKSPACE:
         return [_workspace()]
-    if os.sep in name or (Path(name) / "scores.json").is_file():
+    if os.sep in name or name in ("", ".", "..") or (Path(name) / "scores.json").is_file():
         return [_Found(name=name, folder=Path(name), data={})]
     if grid := [one for one in recall_all(EXPERIMENTS / name) if one.status == "done"]:
-        return [_by_lock(one.name, _experiment_lock(one.name)) for one in grid]
+        return [_remembered(one) for one in grid]
     if lock := _experiment_lock(name):
         return [_by_lock(name, lock)]
     for finder in (_version, _revision) if name.isdigit() else (_run, _revision, _version):
@@ -106,11 +106,17 @@ def _workspace() -> _Found:
     return _Found(name=_WORKSPACE, folder=_EVALUATION, data=data)
 
 
-def _by_lock(name: str, lock: dict[str, Any] | None) -> _Found:
-    found = _hash(lock or {}, "evaluate")
+def _remembered(one: Remembered) -> _Found:
+    """By its own memory: `dvc exp remove` may have taken the experiment, and not its results."""
+    data = {stage: found for stage in _DATA if (found := one.outputs.get(stage))}
+    return _Found(name=one.name, evaluation=one.evaluation, data=data)
+
+
+def _by_lock(name: str, lock: dict[str, Any]) -> _Found:
+    found = _hash(lock, "evaluate")
     if found is None:
         raise ParamsError(f"{name}: its dvc.lock has no evaluate stage; it was never evaluated")
-    hashes = {stage: known for stage in _DATA if (known := _hash(lock or {}, stage))}
+    hashes = {stage: known for stage in _DATA if (known := _hash(lock, stage))}
     return _Found(name=name, evaluation=found, data=hashes)
 
 

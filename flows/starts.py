@@ -53,16 +53,16 @@ class Starts:
                 await asyncio.sleep(_POLL_SECONDS)
                 continue
             print(f"next   {due:%Y-%m-%d %H:%M:%S %Z}", flush=True)
-            if await _comes(due):
+            is_come, now = await _comes(due), datetime.now(UTC)
+            if is_come:
                 try:
                     await self.let_begin(run.id)
                 except (HTTPError, ObjectNotFound):  # the flow's own lock will do
                     self._begun = run.id
-                due = next_start(plan, after=max(due, datetime.now(UTC)))
             else:
                 with suppress(HTTPError, ObjectNotFound):
                     await self._client.delete_flow_run(run.id)
-                due = next_start(plan, after=datetime.now(UTC))
+            due = next_start(plan, after=max(due, now) if is_come else now)
 
     async def let_begin(self, run_id: UUID) -> None:
         """Leave a start whose time has come to the runner, or end it: cancelled, or skipped."""

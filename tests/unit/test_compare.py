@@ -10,6 +10,8 @@ from dataclasses import replace
 import pytest
 from sample_record import empty_record, score
 
+from flows.experiment_record import Remembered, remember
+from flows.experiment_space import EXPERIMENTS
 from wordmill.comparing.page import page
 from wordmill.comparing.result import read_result, statistics_of
 from wordmill.comparing.side_by_side import side_by_side
@@ -309,6 +311,34 @@ def test_a_name_that_exists_nowhere_says_what_exists(project):
         command(["workspace"], out=None)
     with pytest.raises(ParamsError, match="belongs to DVC"):
         command(["main", "workspace"], out=project / "data/evaluate/x.html")
+
+
+def remembered(name, evaluation):
+    done = Remembered(name=name, grid="lr", key=name, changes={}, status="done")
+    done.evaluation, done.outputs = evaluation, {"ingest": "1.dir", "pretrain": "2.dir"}
+    file = EXPERIMENTS / "lr" / f"{name}.experiment.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    remember(file, done)
+
+
+def test_a_grid_is_known_by_its_own_memory_also_where_dvc_has_removed_its_experiments(project):
+    from flows.compare import compare as command
+
+    made = json.loads((project / "dvc.lock").read_text())["stages"]["evaluate"]["outs"][0]["md5"]
+    remembered("lr-1", made)
+    remembered("lr-2", made)
+    told = command(["lr"], out=None)
+    assert "summarize against lr-1" in told
+    assert "Data that differs: none" in told
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_folder_without_a_result_is_not_all_experiments(project, name):
+    from flows.compare import compare as command
+
+    remembered("lr-1", "x.dir")
+    with pytest.raises(DataError, match=r"scores.json: no such file"):
+        command([name, "workspace"], out=None)
 
 
 def test_an_evaluation_that_is_in_no_cache_is_said(project):
