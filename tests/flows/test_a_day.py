@@ -112,10 +112,10 @@ class Served:
             found += page
         return found
 
-    def cancel(self, run: dict) -> None:
-        """As the button on Prefect's page does."""
+    def is_cancelled(self, run: dict) -> bool:
+        """Whether Prefect takes what the button on its page asks: it has not ended meanwhile."""
         wish = {"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": True}
-        assert self.ask(f"flow_runs/{run['id']}/set_state", wish)["status"] == "ACCEPT"
+        return self.ask(f"flow_runs/{run['id']}/set_state", wish)["status"] == "ACCEPT"
 
     def ends(self) -> Counter[str]:
         return Counter(run["state"]["name"] for run in self.runs())
@@ -153,20 +153,19 @@ class Served:
 
     def cancel_what_works(self) -> None:
         at_work = next(run for run in self.runs() if run["state"]["name"] == "Running")
-        self.cancel(at_work)
+        assert self.is_cancelled(at_work)
         wait_for(lambda: not self.process("stages."), seconds=PATIENCE_SECONDS)
 
     def cancel_what_is_planned(self) -> None:
-        soon = (datetime.now(UTC) + timedelta(seconds=6)).isoformat()
-        planned = wait_for(
-            lambda: [
-                run
+        def is_one_cancelled() -> bool:
+            soon = (datetime.now(UTC) + timedelta(seconds=6)).isoformat()
+            return any(
+                self.is_cancelled(run)
                 for run in self.runs()
                 if run["state"]["name"] == "Scheduled" and run["expected_start_time"] > soon
-            ],
-            seconds=60,
-        )
-        self.cancel(planned[0])
+            )
+
+        wait_for(is_one_cancelled, seconds=PATIENCE_SECONDS)
 
 
 def arrive(project: Path, name: str, *, seed: int) -> None:
