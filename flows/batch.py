@@ -95,7 +95,7 @@ def _end_killed(record: Record, run_id: str) -> None:
 def batch(
     source: str,
     out: str,
-    model: str = CHAMPION,
+    model: str | int = CHAMPION,
     task: str = "summarize",
     ask: str = "",
     decoding: dict[str, Any] | None = None,
@@ -121,7 +121,7 @@ def batch(
         job = job_of(
             source=source,
             out=out,
-            model=model,
+            model=str(model),  # `-p model=3` is a number
             task=task,
             ask=ask,
             decoding=decoding or {},

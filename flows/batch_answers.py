@@ -28,8 +28,9 @@ from wordmill.files import sha256_of
 from wordmill.params.everything import Params
 from wordmill.progress import Progress, Show, nowhere
 
-# Rows of a chunk are sorted by length before they are put into batches. On 20,000 rows 16 batches
-# of 32 were as fast as one sort of the whole file; a kill costs the work of one chunk.
+# Rows of a chunk are sorted by length before they are put into batches. With 16 batches of 8 a
+# whole batch took 4 to 5% more processor time than one sort of all rows did, the look at every row
+# before it begins counted in; a kill costs the work of one chunk.
 _CHUNK_BATCHES = 16
 
 Chunk = list[tuple[dict[str, Any], Row]]
