@@ -138,10 +138,15 @@ class World:
         self.holders["workspace"] = self.holders[f"branch {git('branch', '--show-current')}"]
         self.holders[f"stash {self.count}, its index"] = self.holders["workspace"]
 
-    def version(self) -> None:
-        """Register what lies in the workspace, committed or not."""
+    def version(self, *, is_told: bool | None = None) -> None:
+        """Register what lies in the workspace, committed or not.
+
+        Args:
+            is_told: its runs and tags name the data too, not the record alone; None draws.
+        """
         made = self.holders["workspace"]
-        told = made if self.draw.random() < 0.3 else {}  # else the record alone names the data
+        is_told = self.draw.random() < 0.3 if is_told is None else is_told
+        told = made if is_told else {}
         run_id, model_id = self._pipeline_run(told), self._model()
         record = {
             "mlflow_run": run_id,
