@@ -138,13 +138,19 @@ class World:
         self.holders["workspace"] = self.holders[f"branch {git('branch', '--show-current')}"]
         self.holders[f"stash {self.count}, its index"] = self.holders["workspace"]
 
-    def version(self) -> None:
-        """Register what lies in the workspace, committed or not."""
+    def version(self, *, is_told: bool | None = None) -> None:
+        """Register what lies in the workspace, committed or not.
+
+        Args:
+            is_told: its runs and tags name the data too, not the record alone; None draws.
+        """
         made = self.holders["workspace"]
-        run_id, model_id = self._pipeline_run(made), self._model()
+        is_told = self.draw.random() < 0.3 if is_told is None else is_told
+        told = made if is_told else {}
+        run_id, model_id = self._pipeline_run(told), self._model()
         record = {
             "mlflow_run": run_id,
-            "runs": {s: {"id": self.made_by[known]} for s, known in made.items()},
+            "runs": {s: {"id": self.made_by[known]} for s, known in told.items()},
             "stages": {s: {"deps": {}, "outs": {OUTS[s]: known}} for s, known in made.items()},
             "folders": {},
         }
@@ -154,7 +160,7 @@ class World:
             file.write_text(text)
             self.client.log_artifact(run_id, str(file))
             self.client.log_model_artifact(model_id, str(file))
-        tags = {f"dvc.{stage}": known for stage, known in made.items()}
+        tags = {f"dvc.{stage}": known for stage, known in told.items()}
         tags[HASH_TAG] = hashlib.sha256(text.encode()).hexdigest()
         made_version = self.client.create_model_version(
             "small", f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id

@@ -79,8 +79,8 @@ def project(make_project, prefect_home):
     git(project, "branch", "-D", "other")
     done_in(project, "dvc", "checkout", "--force")
     scratch = project / ".wordmill/experiments/scratch"
-    killed_when(project, GRID, lambda: list(scratch.glob("*/mlflow-run")))
-    assert list(scratch.glob("*/mlflow-run"))
+    killed_when(project, GRID, lambda: list(scratch.glob("*/*/mlflow-run")))
+    assert list(scratch.glob("*/*/mlflow-run"))
     return project
 
 
@@ -114,7 +114,7 @@ def test_what_is_needed_works_after_kills_of_gc(project):
 
 @pytest.mark.soak
 def test_a_stopped_experiment_goes_on(project):
-    runs = list((project / ".wordmill/experiments/scratch").glob("*/mlflow-run"))
+    runs = list((project / ".wordmill/experiments/scratch").glob("*/*/mlflow-run"))
     assert runs
     said = done_in(project, *GRID)
     assert "0 done before" in said

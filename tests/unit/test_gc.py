@@ -36,7 +36,7 @@ def fresh(tmp_path, monkeypatch):
 
 def littered(world: World) -> World:
     world.result()
-    world.version()
+    world.version(is_told=False)
     world.killed_registering()
     world.experiment_done()
     world.experiment_done()
