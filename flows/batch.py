@@ -10,13 +10,11 @@ import sys
 from typing import Any
 from uuid import UUID
 
-from mlflow.exceptions import MlflowException
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
-from sqlalchemy.exc import SQLAlchemyError
 
 from flows.asking import progress_lines
 from flows.batch_answers import answer_rest
@@ -30,8 +28,9 @@ from flows.pipeline import Outcome, Verdict
 from flows.recovery import end_gone
 from flows.registry import CHAMPION
 from flows.retries import BATCH, JITTER, RETRIES, may_pass, waits
+from flows.tracking import answering
 from flows.workspace import PARAMS, BusyError, enter
-from wordmill.errors import TryAgainError, WordmillError
+from wordmill.errors import WordmillError
 from wordmill.params.everything import Params
 from wordmill.params.section import parse_params, read_params
 
@@ -58,15 +57,12 @@ def answer_task(job: Job, params: Params, run_id: str) -> State[Outcome]:
         if plan.record is not None:
             _end_killed(plan.record, run_id)
         log("%s: %s with %s, %s rows", plan.step, job.out, plan.model.name, f"{plan.num_rows:,}")
-        with progress_lines(otherwise=log) as show:
+        with answering(), progress_lines(otherwise=log) as show:
             record = answer_rest(
                 job, plan, params, flow_run=run_id, show=show, every_seconds=every_seconds
             )
     except WordmillError as error:
         return _failed(str(error), error.exit_status)
-    except (MlflowException, SQLAlchemyError) as error:  # the latter where a database is away
-        reason = f"MLflow does not answer: {str(error).partition(chr(10))[0]}"
-        return _failed(reason, TryAgainError.exit_status)
     return _done(record.headline(job.out), verdict="ran")
 
 

@@ -19,8 +19,7 @@ from mlflow.entities.logged_model import LoggedModel
 from flows.gc_found import Held, Loose, Part, bytes_of
 from flows.gc_needed import Needed
 from flows.gc_runs import YOUNG, Needs, held_models, held_runs, is_ours
-from flows.gc_store import answering
-from flows.tracking import workspace_tag
+from flows.tracking import answering, workspace_tag
 from wordmill.errors import WordmillError
 
 FREED_TAG = "wordmill.freed"

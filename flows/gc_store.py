@@ -2,8 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.entities.logged_model import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from flows.champion_file import CHAMPION_FILE, written_champion
 from flows.lineage_store import HASH_TAG, copies
 from flows.servers import check_mlflow, shown
-from wordmill.errors import DataError, TryAgainError
+from flows.tracking import answering
+from wordmill.errors import DataError
 
 _A_PAGE = 1000
 
@@ -81,20 +79,6 @@ def record_text(store: Store, version: ModelVersion) -> str | None:
         " what it needs is not known; `wordmill lineage"
         f" {version.version} --verify` looks at its copies"
     )
-
-
-@contextmanager
-def answering() -> Generator[None]:
-    """Let a block talk with MLflow.
-
-    Raises:
-        TryAgainError: it does not answer.
-    """
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise TryAgainError(f"MLflow does not answer: {reason}") from None
 
 
 def _read(client: MlflowClient) -> Store:

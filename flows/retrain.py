@@ -9,12 +9,10 @@ import sys
 import time
 from typing import Any
 
-from mlflow.exceptions import MlflowException
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
-from sqlalchemy.exc import SQLAlchemyError
 
 from flows import artifacts, dag, last_end
 from flows.budget import Budget
@@ -39,7 +37,7 @@ from flows.registry import CHAMPION, Registry
 from flows.retries import JITTER, RETRIES, may_pass, waits
 from flows.starter import Starter
 from flows.summary import Summary
-from flows.tracking import Tracking
+from flows.tracking import Tracking, answering
 from flows.version_files import check_stored
 from flows.workspace import PARAMS, BusyError, check_room, enter, only_flow
 from wordmill.errors import DataError, TryAgainError, WordmillError
@@ -143,7 +141,7 @@ def retrain(
         if reason := made_up_for(flow_run.id):
             return Completed(name="Skipped", message=reason, data=0)
         budget = Budget(hours)
-        with only_flow(), begun(flow_run.id), cancellable(flow_run.id):
+        with only_flow(), begun(flow_run.id), cancellable(flow_run.id), answering():
             with Starter() as starter:
                 summary = _brought_up_to_date(params, starter, is_forced=is_forced, budget=budget)
             keep(summary, is_committed=is_committed, is_pushed=is_pushed, budget=budget)
@@ -154,9 +152,6 @@ def retrain(
         return Cancelled(message=str(error), data=error.exit_status)
     except WordmillError as error:
         return Failed(message=str(error), data=error.exit_status)
-    except (MlflowException, SQLAlchemyError) as error:  # the latter where a database is away
-        message = f"MLflow does not answer: {str(error).partition(chr(10))[0]}"
-        return Failed(message=message, data=TryAgainError.exit_status)
     summary.seconds = time.monotonic() - started_at
     print(summary.text())
     artifacts.leave(summary)

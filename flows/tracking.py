@@ -10,6 +10,7 @@ from typing import Any, Literal
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from flows.servers import is_web
 from flows.workspace import artifact_root
@@ -30,7 +31,7 @@ def answering(what: str = "") -> Generator[None]:
     """
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:  # the latter where a database is away
         about = f"{what}: " if what else ""
         reason = str(error).strip().partition("\n")[0]
         raise TryAgainError(f"{about}MLflow does not answer: {reason}") from None
