@@ -19,6 +19,7 @@ from flows.located_result import evaluation_of
 from flows.pipeline import Outcome, run_stage
 from flows.promoting import Judge
 from flows.registry import GATE_TAG, Registry
+from flows.version_files import check_stored
 from flows.workspace import GATE, STATE, only_flow
 from wordmill.errors import DataError, OutputError, ParamsError, TryAgainError, WordmillError
 from wordmill.files import replaced_file, replaced_folder, sha256_of, size_of, write_json
@@ -61,7 +62,13 @@ def gate(
             verdict = _of_first(challenger, params)
         else:
             verdict = _of_both(
-                challenger, champion, params, parent_run=parent_run, log=log, budget=budget
+                registry,
+                challenger,
+                champion,
+                params,
+                parent_run=parent_run,
+                log=log,
+                budget=budget,
             )
         if run_id := registry.version(challenger).run_id:
             registry.client.log_artifacts(run_id, str(GATE), GATE.name)
@@ -104,6 +111,7 @@ def _of_first(challenger: str, params: Params) -> Verdict:
 
 
 def _of_both(
+    registry: Registry,
     challenger: str,
     champion: str,
     params: Params,
@@ -127,6 +135,9 @@ def _of_both(
             "seed_deviations": _seed_deviations(),
         }
         try:
+            check_stored(
+                registry, champion
+            )  # a flipped bit scores badly, and would be easy to beat
             asked["champion"] = _version(champion, stack.enter_context(located(champion, params)))
         except WordmillError as error:  # the gate holds, and says so
             asked["champion_error"] = str(error)

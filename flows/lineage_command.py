@@ -39,9 +39,12 @@ def show_lineage(asked: str, *, model: str, is_json: bool, is_verified: bool) ->
 
 def _verify(versions: Versions, found: Found, *, is_json: bool) -> int:
     version = found.versions[0]
-    record = versions.record(version)
     name = f"version {version.version} of {version.name}"
-    if record is None:
+    try:
+        record, is_sound = versions.record(version), True
+    except DataError:  # its copies are told below
+        record, is_sound = None, False
+    if record is None and is_sound:
         raise ParamsError(f"{name} has no lineage.json: there is nothing to hold it against")
     if not is_json:
         print(f"{name}, {_how(found)}", flush=True)

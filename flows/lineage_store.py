@@ -3,6 +3,7 @@
 The version's tag `wordmill.lineage` is the record's SHA-256: an edit of either copy shows.
 """
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Generator
@@ -62,21 +63,17 @@ def record_of(client: MlflowClient, version: ModelVersion) -> Lineage | None:
     """The record of a version, None if it has none: an older wordmill registered it.
 
     Raises:
-        DataError: it can't be read.
+        DataError: no copy is what was recorded.
     """
-    text = record_text(client, version)
-    if text is None:
+    there = [text for text in copies(client, version).values() if text is not None]
+    if not there:
         return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        name = f"version {version.version} of {version.name}"
-        raise DataError(f"{name}: its {FILE} is broken; `--verify` says of its copies") from None
-
-
-def record_text(client: MlflowClient, version: ModelVersion) -> bytes | None:
-    """The bytes of a version's record: the copy with its model, else that with its run."""
-    return next((text for text in copies(client, version).values() if text is not None), None)
+    wanted = version.tags.get(HASH_TAG)
+    for text in there:
+        if hashlib.sha256(text).hexdigest() == wanted:
+            return json.loads(text)
+    name = f"version {version.version} of {version.name}"
+    raise DataError(f"{name}: no copy of its {FILE} is what was recorded; `--verify` says of each")
 
 
 def copies(client: MlflowClient, version: ModelVersion) -> dict[str, bytes | None]:

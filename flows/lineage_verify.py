@@ -43,17 +43,19 @@ class Check:
 
 
 def verified(
-    client: MlflowClient, version: ModelVersion, record: Lineage, *, cache: Path
+    client: MlflowClient, version: ModelVersion, record: Lineage | None, *, cache: Path
 ) -> Iterator[Check]:
     """Look at everything, one check after the other.
 
     Args:
         client: of MLflow.
         version: the version.
-        record: of it.
+        record: of it; None where no copy is sound, and there is nothing to hold the rest against.
         cache: DVC's folder of objects.
     """
     yield from _record(client, version)
+    if record is None:
+        return
     yield from _files(client, version, record)
     yield from _cache(record, cache)
     yield from _code(record)

@@ -129,6 +129,25 @@ def test_only_the_champions_faults_hold_a_challenger(monkeypatch, system):
             score()
 
 
+def test_nobody_is_measured_against_a_damaged_champion(monkeypatch, tmp_path):
+    def check(_registry, number):
+        raise DataError(f"version {number} of small: model.safetensors has changed")
+
+    monkeypatch.chdir(tmp_path)
+    found = SimpleNamespace(folder=tmp_path, settings={"max_source_tokens": 8})
+    monkeypatch.setattr("flows.gate.located", lambda *_: nullcontext(found))
+    monkeypatch.setattr("flows.gate.evaluation_of", lambda _: nullcontext(tmp_path))
+    monkeypatch.setattr("flows.gate.check_stored", check, raising=False)
+    monkeypatch.setattr("flows.gate.run_stage", lambda *_, **__: Mock(verdict="ran"))
+    (tmp_path / "data/gate").mkdir(parents=True)
+    (tmp_path / "data/gate/verdict.json").write_text('{"decision": "HOLD"}')
+    params = parse_params(Params, read_params(ROOT / "params.yaml"), file=ROOT / "params.yaml")
+    gate(Mock(), params)("2", "1")
+    asked = json.loads((tmp_path / ".wordmill/gate.json").read_text())
+    assert "version 1 of small: model.safetensors has changed" in asked["champion_error"]
+    assert asked["champion"]["folder"] == ""
+
+
 def test_the_first_version_has_a_verdict_and_a_report_too(monkeypatch, tmp_path):
     record = full_record()
     record["identity"] |= {"summarize": "a", "answer": "b"}

@@ -14,7 +14,7 @@ import torch
 from conftest import SMALL_PARAMS
 from safetensors.torch import save_file
 
-from flows import git_state, lineage_find, lineage_record, lineage_verify
+from flows import git_state, lineage_find, lineage_record, lineage_store, lineage_verify
 from flows.fresh_copy import bring, check_out
 from flows.git_state import code_state, patch_bytes
 from flows.lineage_files import md5_of
@@ -304,6 +304,22 @@ def test_a_flipped_bit_of_the_version_is_named(held):
 def test_an_edited_record_is_told(held):
     held.version.tags[HASH_TAG] = "0" * 64
     assert held.told()[0].startswith("CHANGED        the record, its copy with the run")
+
+
+def test_a_record_is_the_copy_that_was_recorded(monkeypatch):
+    tags = {HASH_TAG: hashlib.sha256(b"{}").hexdigest()}
+    version = SimpleNamespace(version="1", name="small", tags=tags)
+    found = {"with the model": b'{"edited": 1}', "with the run": b"{}"}
+    monkeypatch.setattr(lineage_store, "copies", lambda *_: found)
+    assert lineage_store.record_of(FakeClient(), version) == {}
+    found["with the run"] = None
+    with pytest.raises(DataError, match=r"version 1 of small: no copy of its lineage.json is what"):
+        lineage_store.record_of(FakeClient(), version)
+    monkeypatch.setattr(lineage_verify, "copies", lambda *_: found)
+    told = [str(one) for one in verified(FakeClient(), version, None, cache=CACHE)]
+    assert [line.split()[0] for line in told] == ["CHANGED", "cannot"]
+    found.clear()
+    assert lineage_store.record_of(FakeClient(), version) is None
 
 
 def test_the_cache_is_read_not_believed(held):
