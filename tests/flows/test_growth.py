@@ -183,6 +183,7 @@ def test_a_worker_elsewhere_runs_what_was_deployed_here(grown, servers, s3, tmp_
     git(grown, "add", "-A")
     git(grown, "commit", "-qm", "a run")
     subprocess.run(["git", "clone", "-q", grown, elsewhere], check=True)
+    shutil.rmtree(elsewhere / "registry")  # of another store: the servers know of no champion yet
     shutil.copy(grown / "data/raw/pairs.jsonl", elsewhere / "data/raw")
     done = run_in(elsewhere, "dvc", "pull", **s3)
     assert done.returncode == 0, done.stderr
