@@ -165,7 +165,15 @@ def _version(version: str, found: Located) -> dict[str, Any]:
 
 
 def _seed_deviations() -> dict[str, float]:
-    return _json(SEED_NOISE)["deviations"] if SEED_NOISE.exists() else {}
+    try:
+        found = _json(SEED_NOISE)["deviations"]
+        return {str(name): float(one) for name, one in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise DataError(
+            f"{SEED_NOISE}: not as `wordmill seed-noise` writes it; write it again, or remove it"
+        ) from None
 
 
 def _check(outcome: Outcome) -> None:

@@ -3,13 +3,12 @@
 import json
 from pathlib import Path
 
-from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from flows.lineage_find import Found, Versions
 from flows.lineage_tree import tree, tree_of_tags
 from flows.lineage_verify import verified
-from flows.registry import Registry
+from flows.registry import opened
 from flows.tracking import answering
 from wordmill.errors import DataError, ParamsError
 
@@ -24,12 +23,11 @@ def show_lineage(asked: str, *, model: str, is_json: bool, is_verified: bool) ->
         is_verified: every hash is taken again.
 
     Raises:
-        ParamsError: nothing is known by it.
+        ParamsError: nothing is known by it, or nothing was ever registered.
         TryAgainError: MLflow does not answer.
     """
     with answering(asked):
-        client = MlflowClient()
-        versions = Versions(Registry(client, model), client)
+        versions = Versions(opened(model))
         found = versions.find(asked)
         if is_verified:
             return _verify(versions, found, is_json=is_json)

@@ -13,7 +13,7 @@ from flows.git_state import NO_COMMIT, resolved
 from flows.lineage_record import Lineage, weights_of
 from flows.lineage_store import record_of
 from flows.registry import Registry
-from wordmill.errors import ParamsError
+from wordmill.errors import DataError, ParamsError
 
 KINDS = (
     "a version's number, an alias, the id of an MLflow run or of a Prefect flow run, a git commit,"
@@ -39,9 +39,9 @@ class Found:
 class Versions:
     """All versions of a registered model, with their records, each read once."""
 
-    def __init__(self, registry: Registry, client: MlflowClient) -> None:
-        self.registry, self.client = registry, client
-        self.all = _all(client, registry.name)
+    def __init__(self, registry: Registry) -> None:
+        self.registry, self.client = registry, registry.client
+        self.all = _all(registry.client, registry.name)
         self._records: dict[str, Lineage | None] = {}
 
     def record(self, version: ModelVersion) -> Lineage | None:
@@ -50,6 +50,13 @@ class Versions:
         if number not in self._records:
             self._records[number] = record_of(self.client, version)
         return self._records[number]
+
+    def record_if_sound(self, version: ModelVersion) -> Lineage | None:
+        """The same for a search, which a broken record of another version does not stop."""
+        try:
+            return self.record(version)
+        except DataError:
+            return None
 
     def find(self, asked: str) -> Found:
         """The versions that an id stands for.
@@ -69,7 +76,7 @@ class Versions:
 
     def recorded(self, is_it: Callable[[Lineage], bool]) -> list[ModelVersion]:
         """Versions with a record of which something is true."""
-        found = [(one, self.record(one)) for one in self.all]
+        found = [(one, self.record_if_sound(one)) for one in self.all]
         return [one for one, record in found if record is not None and is_it(record)]
 
     def _there(self) -> str:
@@ -119,7 +126,7 @@ def _mlflow_run(among: Versions, asked: str) -> _Answer:
     if found := [one for one in among.all if one.run_id == asked]:
         return "MLflow run of the pipeline", found
     for one in among.all:
-        record = among.record(one)
+        record = among.record_if_sound(one)
         for stage, run in (record["runs"] if record else {}).items():
             if run["id"] == asked:
                 same = among.recorded(lambda r, stage=stage: _run_id(r, stage) == asked)
@@ -137,7 +144,7 @@ def _dvc_hash(among: Versions, asked: str) -> _Answer:
             if tag.startswith(is_tag("")) and value.removesuffix(".dir") == plain:
                 same = among.tagged(lambda t, v, tag=tag, value=value: (t, v) == (tag, value))
                 return f"what {tag.removeprefix('dvc.')} made", same
-    found = [(one, _place_of(among.record(one), plain)) for one in among.all]
+    found = [(one, _place_of(among.record_if_sound(one), plain)) for one in among.all]
     versions = [one for one, place in found if place]
     return next((place for _, place in found if place), ""), versions
 

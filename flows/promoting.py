@@ -5,13 +5,11 @@ import platform
 import subprocess
 from collections.abc import Callable
 
-from mlflow import MlflowClient
-
 from flows.champion_file import LOG_FILE
 from flows.history import as_json, champion_before, table
 from flows.promotion import Check, check_agreement, check_verdict, promote, reconcile, settle, tell
 from flows.promotion_log import DisagreementError, Done, Entry, PromotionLog
-from flows.registry import CHAMPION, Registry, registry_alone
+from flows.registry import CHAMPION, Registry, opened, registry_alone
 from flows.servers import has_store
 from flows.tracking import answering
 from flows.workspace import BusyError
@@ -37,7 +35,7 @@ def promote_version(
     Raises:
         WordmillError: it can't be; everything is as it was.
     """
-    registry = _registry(name)
+    registry = opened(name)
     _check_order(registry)  # before a gate that takes minutes
     registry.check_tested(version)
     expected = registry.holder_of(CHAMPION)
@@ -110,7 +108,7 @@ def roll_back(name: str, *, to: str | None, reason: str) -> str:
     Raises:
         WordmillError: it can't be; everything is as it was.
     """
-    registry = _registry(name)
+    registry = opened(name)
     _check_order(registry)
     champion = registry.holder_of(CHAMPION)
     number = to or champion_before(_done(name), champion)
@@ -149,7 +147,7 @@ def reconcile_to(name: str, to: str, *, reason: str) -> str:
     Raises:
         WordmillError: they can't; everything is as it was.
     """
-    registry = _registry(name)
+    registry = opened(name)
     entry = reconcile(registry, to, reason=reason, by=whoami())
     if entry is None:
         champion = registry.holder_of(CHAMPION) or "none"
@@ -175,10 +173,10 @@ def history(name: str, *, is_json: bool, is_verified: bool) -> str:
     if problems := log.problems():
         raise DisagreementError(f"{LOG_FILE}: {'; '.join(problems)}; take the file back from git")
     if is_verified:
-        _check_order(_registry(name))
+        _check_order(opened(name))
         return f"{LOG_FILE}: {len(log.lines())} lines, none edited, removed or moved; all agree"
     if has_store():  # a clone may have the log alone
-        tell(settled(_registry(name)))
+        tell(settled(opened(name)))
     return as_json(log.done()) if is_json else table(log.done())
 
 
@@ -222,12 +220,6 @@ def _done(name: str) -> list[Done]:
 def _champions(name: str) -> set[str | None]:
     """Every version that ever was champion."""
     return {one.entry["to_version"] for one in _done(name)}
-
-
-def _registry(name: str) -> Registry:
-    if not has_store():
-        raise ParamsError(f"{name} has no versions yet; `wordmill retrain` makes one")
-    return Registry(MlflowClient(), name)
 
 
 def _said(name: str, entry: Entry) -> str:

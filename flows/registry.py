@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from flows.servers import has_store
 from flows.workspace import BusyError, only_one
 from wordmill.errors import ParamsError
 
@@ -40,6 +41,18 @@ class Standing:
     """The version that is champion now."""
     run_id: str | None
     """The pipeline's run that made it."""
+
+
+def opened(name: str) -> "Registry":
+    """The registry of a model, where there is one.
+
+    Raises:
+        ParamsError: nothing was ever registered.
+        TryAgainError: MLflow does not answer.
+    """
+    if not has_store():
+        raise ParamsError(f"{name} has no versions yet; `wordmill retrain` makes one")
+    return Registry(MlflowClient(), name)
 
 
 class Registry:

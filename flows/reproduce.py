@@ -13,15 +13,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlflow import MlflowClient
-
 from flows.fresh_copy import bring, check_out, outside_now
 from flows.group import group
 from flows.lineage_command import dvc_objects
 from flows.lineage_find import Versions
 from flows.lineage_record import Lineage
 from flows.lineage_store import version_files
-from flows.registry import Registry
+from flows.registry import opened
 from flows.reproduced import Difference, Then, not_as_then
 from flows.tracking import answering
 from flows.workspace import STATE, only_one
@@ -48,14 +46,13 @@ def reproduce(asked: str, *, model: str, keep: Path | None) -> int:
         TryAgainError: MLflow does not answer, or another reproduction is at work.
     """
     with answering(asked):
-        client = MlflowClient()
-        versions = Versions(Registry(client, model), client)
+        versions = Versions(opened(model))
         version = versions.find(asked).versions[0]
         record = versions.record(version)
         name = f"version {version.version} of {model}"
         if record is None:
             raise ParamsError(f"{name} has no lineage.json: an older wordmill registered it")
-        with version_files(client, version) as registered, _place(keep) as place:
+        with version_files(versions.client, version) as registered, _place(keep) as place:
             then = Then(record, cache=dvc_objects(), registered=registered)
             return _made_again(name, record, then, place)
 

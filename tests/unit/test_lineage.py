@@ -401,11 +401,15 @@ def versions(project, monkeypatch):
         ),
     ]
     monkeypatch.setattr(lineage_find, "_all", lambda *_: found[::-1])
-    monkeypatch.setattr(
-        lineage_find, "record_of", lambda _, one: record if one.version == "2" else None
-    )
-    registry = SimpleNamespace(name="small", holder_of={"champion": "2"}.get)
-    among = lineage_find.Versions(registry, None)
+
+    def record_of(_, one):
+        if one.version != "2":
+            raise DataError("its lineage.json is broken")
+        return record
+
+    monkeypatch.setattr(lineage_find, "record_of", record_of)
+    registry = SimpleNamespace(name="small", client=None, holder_of={"champion": "2"}.get)
+    among = lineage_find.Versions(registry)
     return SimpleNamespace(find=among.find, commit=commit, out=out)
 
 
