@@ -113,9 +113,11 @@ class Served:
         return found
 
     def is_cancelled(self, run: dict) -> bool:
-        """Whether Prefect takes what the button on its page asks: it has not ended meanwhile."""
+        """Whether Prefect does what the button on its page asks: the run has not ended meanwhile."""
         wish = {"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": True}
-        return self.ask(f"flow_runs/{run['id']}/set_state", wish)["status"] == "ACCEPT"
+        told = self.ask(f"flow_runs/{run['id']}/set_state", wish)
+        # A run that has no process is cancelled at once, which Prefect calls a rejected wish.
+        return told["status"] == "ACCEPT" or told["state"]["type"] == "CANCELLED"
 
     def ends(self) -> Counter[str]:
         return Counter(run["state"]["name"] for run in self.runs())
