@@ -113,7 +113,7 @@ class Served:
         return found
 
     def is_cancelled(self, run: dict) -> bool:
-        """Whether Prefect does what the button on its page asks: the run has not ended meanwhile."""
+        """Whether Prefect does what the button on its page asks: it has not ended meanwhile."""
         wish = {"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": True}
         told = self.ask(f"flow_runs/{run['id']}/set_state", wish)
         # A run that has no process is cancelled at once, which Prefect calls a rejected wish.
