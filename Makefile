@@ -18,7 +18,7 @@ schedule: $(VENV)/.installed  ## do that every night at three until Ctrl-C; CRON
 	@$(BIN)/wordmill schedule "$(CRON)" --timezone "$(ZONE)"
 
 test: $(VENV)/.installed-dev  ## run the tests
-	@$(BIN)/pytest --numprocesses auto --dist loadfile --durations 5 -rs
+	@$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 5 -rs
 
 soak: $(VENV)/.installed-soak  ## run the tests that go on for minutes: grids, schedules, kills, servers
 	@$(BIN)/pytest -m soak -rs
