@@ -228,6 +228,8 @@ def test_a_day_in_fast_motion(day, make_project):
     # A poisoned file: the data is rejected, and the champion stays.
     place(project / "data/raw/notes/poisoned.jsonl", POISON)
     served.wait_for_end("Rejected")
+    # Prefect calls a run cancelled whose process has not quite gone when it is stopped itself.
+    wait_for(lambda: not served.process("prefect.engine"), seconds=PATIENCE_SECONDS)
     served.stop()
     assert tracked(project)["champion"] == champion
 
