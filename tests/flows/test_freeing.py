@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import environment, run_in
 from ruamel.yaml import YAML
-from running import processes_of, retrain, wait_for
+from running import retrain, wait_for
+from test_experiment import processes_below
 
 from wordmill.files import size_of
 
@@ -48,7 +49,7 @@ def killed_when(project: Path, command: tuple[str, ...], is_time) -> None:
     assert begun.poll() is None, log.read_text()
     begun.send_signal(signal.SIGKILL)
     begun.wait()
-    wait_for(lambda: not processes_of(project), seconds=90)
+    wait_for(lambda: not processes_below(project), seconds=90)
 
 
 def half_registered(project: Path):
