@@ -28,11 +28,11 @@ def start_and_kill(project: Path, sign: signal.Signals, *, victim: str) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    wait_for(lambda: re.search(r"pretrain: .* \d+/2000", log_of(project)), seconds=120)
+    wait_for(lambda: re.search(r"pretrain: .* \d+/2000", log_of(project)), seconds=600)
     inner = next(pid for pid, line in processes_of(project).items() if "flows.retrain" in line)
     os.kill(flow.pid if victim == "command" else inner, sign)
-    assert flow.wait(90) != 0
-    wait_for(lambda: not processes_of(project), seconds=90)
+    assert flow.wait(300) != 0
+    wait_for(lambda: not processes_of(project), seconds=300)
     assert not (project / "data/pretrain").exists()
 
 
