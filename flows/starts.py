@@ -24,6 +24,9 @@ _POLL_SECONDS = 5
 # A start that holds no lock is before it, or behind it and telling its end: both take seconds.
 _WITHOUT_LOCK = timedelta(minutes=10)
 _PUT_BACK = timedelta(minutes=1)  # less is a correction
+# A start is judged before the runner may take it: one that was skipped a moment after began all
+# the same, for Prefect lets an ended run begin again.
+_AHEAD = timedelta(seconds=1)
 
 
 class Starts:
@@ -53,7 +56,7 @@ class Starts:
                 await asyncio.sleep(_POLL_SECONDS)
                 continue
             print(f"next   {due:%Y-%m-%d %H:%M:%S %Z}", flush=True)
-            is_come, now = await _comes(due), datetime.now(UTC)
+            is_come, now = await _comes(due - _AHEAD), datetime.now(UTC)
             if is_come:
                 try:
                     await self.let_begin(run.id)
