@@ -14,14 +14,15 @@ from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Completed, Failed
 
 from flows.asking import progress_lines
 from flows.batch_answers import answer_rest
 from flows.batch_job import Job, alone, check_job, job_of
 from flows.batch_plan import nothing_to_do, planned
 from flows.batch_record import Record, read_record
-from flows.cancel import CancelError, cancellable
+from flows.cancel import cancellable
+from flows.ending import ended_by, exit_status
 from flows.group import lead
 from flows.hush import hush
 from flows.pipeline import Outcome, Verdict
@@ -29,7 +30,7 @@ from flows.recovery import end_gone
 from flows.registry import CHAMPION
 from flows.retries import BATCH, JITTER, RETRIES, may_pass, waits
 from flows.tracking import answering
-from flows.workspace import PARAMS, BusyError, enter
+from flows.workspace import PARAMS, enter
 from wordmill.errors import WordmillError
 from wordmill.params.everything import Params
 from wordmill.params.section import parse_params, read_params
@@ -128,12 +129,8 @@ def batch(
         with alone(job), cancellable(flow_run.id):
             patient = answer_task.with_options(retry_delay_seconds=waits(BATCH))
             state = patient(job, params, str(flow_run.id), return_state=True)
-    except BusyError as error:
-        return Completed(name="Skipped", message=str(error), data=error.exit_status)
-    except CancelError as error:
-        return Cancelled(message=str(error), data=error.exit_status)
     except WordmillError as error:
-        return Failed(message=str(error), data=error.exit_status)
+        return ended_by(error)
     return _ended(job, state)
 
 
@@ -154,13 +151,7 @@ def _ended(job: Job, state: State[Any]) -> State[int]:
 def main(asked: dict[str, Any]) -> int:
     """Run the flow as a program, with its parameters, and return the exit status."""
     lead()
-    state = batch(**asked, return_state=True)
-    status = state.result(raise_on_failure=False)
-    if not isinstance(status, int):  # the flow itself broke; Prefect has shown where
-        return 1
-    if status:
-        print(f"wordmill: {state.message}", file=sys.stderr)
-    return status
+    return exit_status(batch(**asked, return_state=True))
 
 
 if __name__ == "__main__":

@@ -27,13 +27,6 @@ _OUTPUTS = Path("data")
 _RUN = "mlflow-run"
 _AT_WORK = "at work"
 
-# Run apart: this floor does not import the stages'.
-_KEYS = """
-import json, sys
-from stages.inputs import inputs_key
-print(json.dumps({name: inputs_key(name) for name in sys.argv[1:]}))
-"""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
@@ -130,9 +123,9 @@ def _data_of(stage: object) -> list[str]:
 def _keys(stages: list[str]) -> dict[str, str]:
     if not stages:
         return {}
-    command = [sys.executable, "-c", _KEYS, *stages]
+    command = [sys.executable, "-m", "stages.inputs", *stages]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
+    if done.returncode or not done.stdout:
         why = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise DataError(f"{_SCRATCH}: which checkpoints fit can't be told: {why}")
     return json.loads(done.stdout.splitlines()[-1])

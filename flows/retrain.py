@@ -12,11 +12,12 @@ from typing import Any
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Completed, Failed
 
 from flows import artifacts, dag, last_end
 from flows.budget import Budget
-from flows.cancel import CancelError, cancellable
+from flows.cancel import cancellable
+from flows.ending import ended_by, exit_status
 from flows.gate import gate
 from flows.group import lead
 from flows.hush import hush
@@ -39,7 +40,7 @@ from flows.starter import Starter
 from flows.summary import Summary
 from flows.tracking import Tracking, answering
 from flows.version_files import check_stored
-from flows.workspace import PARAMS, BusyError, check_room, enter, only_flow
+from flows.workspace import PARAMS, check_room, enter, only_flow
 from wordmill.errors import DataError, TryAgainError, WordmillError
 from wordmill.gate.verdict import Verdict
 from wordmill.params.everything import Params
@@ -146,12 +147,8 @@ def retrain(
                 summary = _brought_up_to_date(params, starter, is_forced=is_forced, budget=budget)
             keep(summary, is_committed=is_committed, is_pushed=is_pushed, budget=budget)
             last_end.remember(summary, params)
-    except BusyError as error:
-        return Completed(name="Skipped", message=str(error), data=error.exit_status)
-    except CancelError as error:
-        return Cancelled(message=str(error), data=error.exit_status)
     except WordmillError as error:
-        return Failed(message=str(error), data=error.exit_status)
+        return ended_by(error)
     summary.seconds = time.monotonic() - started_at
     print(summary.text())
     artifacts.leave(summary)
@@ -275,13 +272,7 @@ def _take_to_registry(
 def main(**asked: Any) -> int:
     """Run the flow as a program, with its parameters, and return the exit status."""
     lead()
-    state = retrain(**asked, return_state=True)
-    status = state.result(raise_on_failure=False)
-    if not isinstance(status, int):  # the flow itself broke; Prefect has shown where
-        return 1
-    if status:
-        print(f"wordmill: {state.message}", file=sys.stderr)
-    return status
+    return exit_status(retrain(**asked, return_state=True))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 A checkpoint may only be taken up by a run of the same params, data and code, so it lies in a
 folder named after their hash. What counts as input is what dvc.yaml says.
+`python -m stages.inputs STAGE ...` prints these names as JSON.
 """
 
 import hashlib
 import json
 import platform
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -94,3 +96,7 @@ def _at(values: Any, dotted: str) -> Any:
     for part in dotted.split("."):
         values = values[part]
     return values
+
+
+if __name__ == "__main__":
+    print(json.dumps({name: inputs_key(name) for name in sys.argv[1:]}))
