@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -188,6 +189,16 @@ def prefect_home(tmp_path_factory):
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread_a_worker():
     torch.set_num_threads(1)  # small models gain nothing from more, and workers share the cores
+
+
+@pytest.fixture(autouse=True)
+def _own_signals():
+    """A command that a test calls sets handlers; left behind, they would end a later training."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {each: signal.getsignal(each) for each in signals}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
 
 
 @pytest.fixture(scope="session")

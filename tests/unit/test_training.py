@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import time
 import warnings
 from functools import partial
@@ -234,6 +235,14 @@ def test_sigterm_writes_a_checkpoint_and_asks_to_try_again(tmp_path):
     resumed = decoder()
     train(resumed, tmp_path / "cut")
     assert_same(weights(straight), weights(resumed))
+
+
+def test_a_program_that_exits_on_sigterm_does_so(tmp_path):
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    terminate = Tracker(9, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit) as left:
+        train(decoder(), tmp_path, tracker=terminate)
+    assert left.value.code == 143
 
 
 def test_sigterm_after_a_step_asked_whether_to_save_loses_nothing(tmp_path, monkeypatch):

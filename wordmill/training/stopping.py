@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from wordmill.training.monitor import Monitor
 
+_LIGHTNING_INTERRUPTED = 1  # its exit status after Ctrl+C
+
 
 @contextmanager
 def stops_named(scratch: Path, steps: int) -> Generator[None]:
@@ -44,7 +46,9 @@ def stops_named(scratch: Path, steps: int) -> Generator[None]:
             f"stopped by SIGTERM; run it again to go on after step"
             f" {step_of(newest) if newest else 0} of {steps}"
         ) from None
-    except SystemExit:
+    except SystemExit as left:
+        if left.code != _LIGHTNING_INTERRUPTED:  # a handler's of the program around this run
+            raise
         raise KeyboardInterrupt from None
     except RuntimeError as error:
         if not _is_lost_process(error):
