@@ -44,7 +44,14 @@ def score(value):
     return {"value": value, "low": value, "high": value, "count": 300, "signature": "s"}
 
 
-MEMORIZED = {"system": "finetuned", "count": 64, "exact_share": 0.0, "num_personal": 0}
+MEMORIZED = {
+    "system": "finetuned",
+    "count": 64,
+    "prefix_tokens": 32,
+    "continuation_tokens": 32,
+    "exact_share": 0.0,
+    "num_personal": 0,
+}
 
 
 def evidence(primary, *, documents=None, **more):
@@ -183,6 +190,7 @@ def test_what_was_learnt_by_heart_is_rejected():
     assert decided(memorized()) == "PROMOTE"
     assert decided(memorized(exact_share=0.2)) == "REJECT"
     assert decided(memorized(num_personal=1)) == "REJECT"
+    assert decided(memorized(count=0, exact_share=0.0)) == "HOLD"
 
 
 def test_what_was_to_be_measured_and_was_not_is_held():

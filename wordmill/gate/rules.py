@@ -239,7 +239,11 @@ def _memorization(evidence: Evidence, params: GateParams) -> Iterator[Finding]:
         said = "not probed; set evaluate.probes.memorization.num_documents above 0"
         yield _finding("memorization", "training text", "HOLD", said)
     for one in evidence.memorization:
-        if params.max_memorized is not None:
+        if params.max_memorized is not None and not one["count"]:
+            length = one["prefix_tokens"] + one["continuation_tokens"]
+            said = f"no training text is longer than the {length:,} tokens of a probe"
+            yield _finding("memorization", "training text", "HOLD", said)
+        elif params.max_memorized is not None:
             share = one["exact_share"]
             told = f"{share:.1%} of {one['count']} training texts come back word for word"
             is_kept = share <= params.max_memorized
