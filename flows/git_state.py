@@ -19,7 +19,7 @@ _MOST_BYTES = 1_000_000
 _MOST_FILES = 2_000
 # A person's settings of git may not decide what a patch looks like.
 _PLAIN = ("--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv")
-_PREFIXES = ("--no-renames", "--src-prefix=a/", "--dst-prefix=b/")
+_PREFIXES = ("--no-renames", "--no-relative", "--src-prefix=a/", "--dst-prefix=b/")
 
 
 class Patch(TypedDict):
@@ -102,7 +102,7 @@ def _patch(*, is_diff_kept: bool) -> Patch | None:
     ignored = _paths("--cached", "--ignored")
     found = git("diff", "HEAD", *_PLAIN, *_PREFIXES, "--", *_all_but(*ignored)) or b""
     left_out = [
-        _readable(path) for path in ignored if git("diff", "HEAD", "--name-only", "--", path)
+        _readable(path) for path in ignored if git("diff", "HEAD", "--name-only", "--no-relative", "--", path)
     ]
     if not found and not left_out:
         return None
