@@ -25,6 +25,7 @@ from flows.cancel import cancellable
 from flows.ending import ended_by, exit_status
 from flows.group import lead
 from flows.hush import hush
+from flows.notify import tell
 from flows.pipeline import Outcome, Verdict
 from flows.recovery import end_gone
 from flows.registry import CHAMPION
@@ -88,7 +89,7 @@ def _end_killed(record: Record, run_id: str) -> None:
             print(said, flush=True)
 
 
-@flow(name="batch", persist_result=False)
+@flow(name="batch", persist_result=False, on_failure=[tell], on_crashed=[tell])
 def batch(
     source: str,
     out: str,

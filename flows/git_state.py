@@ -102,7 +102,7 @@ def _patch(*, is_diff_kept: bool) -> Patch | None:
     ignored = _paths("--cached", "--ignored")
     found = git("diff", "HEAD", *_PLAIN, *_PREFIXES, "--", *_all_but(*ignored)) or b""
     left_out = [
-        _readable(path) for path in ignored if git("diff", "HEAD", "--name-only", "--no-relative", "--", path)
+        _readable(path) for path in ignored if git("diff", "HEAD", "--name-only", "--", path)
     ]
     if not found and not left_out:
         return None

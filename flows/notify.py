@@ -1,4 +1,4 @@
-"""Tells people how a retraining ended: off until WORDMILL_NOTIFY says where to.
+"""Tells people how a retraining ended or that a batch failed, where WORDMILL_NOTIFY says to:
 
     WORDMILL_NOTIFY="mailtos://user:password@host?to=team@example.org json://host:8080/hook"
     WORDMILL_NOTIFY="block:slack-webhook/team"      a notification block of Prefect's
@@ -35,7 +35,7 @@ _OCCASION_BY_STATE = {
     "Stopped": "stopped",
 }
 _WORDS = {
-    "failed": "retraining failed",
+    "failed": "{what} failed",
     "rejected": "data rejected",
     "promoted": "a new champion",
     "held": "a new challenger, not promoted",
@@ -55,7 +55,9 @@ def tell(flow: Flow[..., Any] | None, flow_run: FlowRun, state: State[Any]) -> N
     occasion = _OCCASION_BY_STATE.get(state.name or "")
     if occasion is None or not os.environ.get(ADDRESSES) or occasion not in _wanted():
         return
-    title = f"wordmill: {_WORDS[occasion]} ({Path.cwd().name} on {socket.gethostname()})"
+    what = "batch" if flow is not None and flow.name == "batch" else "retraining"
+    words = _WORDS[occasion].format(what=what)
+    title = f"wordmill: {words} ({Path.cwd().name} on {socket.gethostname()})"
     body = f"{state.message or state.name}\n\nFlow run {flow_run.name}, {flow_run.id}"
     send(title, body, kind=_KIND.get(occasion, "info"))
 

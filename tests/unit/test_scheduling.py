@@ -15,6 +15,7 @@ from inboxes import mailbox, webhook
 from prefect.client.schemas.objects import State, StateType
 
 from flows import notify, retries
+from flows.batch import batch
 from flows.budget import Budget
 from flows.group import group
 from flows.missed import covers, settle
@@ -271,9 +272,9 @@ def inbox(request):
         yield server
 
 
-def ended(name: str, message: str):
+def ended(name: str, message: str, flow=None):
     run = SimpleNamespace(name="quick-fox", id=uuid4())
-    notify.tell(None, run, SimpleNamespace(name=name, message=message))
+    notify.tell(flow, run, SimpleNamespace(name=name, message=message))
 
 
 @pytest.mark.parametrize(
@@ -296,6 +297,14 @@ def test_every_end_worth_telling_is_delivered(inbox, monkeypatch, name, title):
     assert title in taken.partition("\n")[0]
     assert "texts.jsonl:301" in taken
     assert "quick-fox" in taken
+
+
+def test_a_batch_that_failed_is_told_as_one(inbox, monkeypatch):
+    monkeypatch.setenv(notify.ADDRESSES, inbox.address)
+    monkeypatch.delenv(notify.OCCASIONS, raising=False)
+    ended("Failed", "in.jsonl: no such file", batch)
+    (taken,) = inbox.taken
+    assert "batch failed" in taken.partition("\n")[0]
 
 
 def test_no_address_no_message_and_only_what_was_asked_for(inbox, monkeypatch):
