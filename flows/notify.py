@@ -1,4 +1,4 @@
-"""Tells people how a retraining ended or that a batch failed, where WORDMILL_NOTIFY says to:
+"""Tells people how a retraining ended or that a batch failed; off until told where to.
 
     WORDMILL_NOTIFY="mailtos://user:password@host?to=team@example.org json://host:8080/hook"
     WORDMILL_NOTIFY="block:slack-webhook/team"      a notification block of Prefect's
