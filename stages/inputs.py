@@ -48,6 +48,14 @@ def identity(stage: str) -> dict[str, str]:
     }
 
 
+def dag_code() -> str:
+    """A hash of the code of all stages: another edit of any of them makes another model."""
+    stages = read_params(Path("dvc.yaml"))["stages"].values()
+    code = {Path(dep) for stage in stages for dep in stage["deps"] if _is_code(Path(dep))}
+    files = sorted({path for dep in code for path in _files(dep)})
+    return _hash([[str(path), md5_of(path)] for path in files])
+
+
 def code_key(stage: str) -> str:
     """A hash of the code that a stage depends on, and of what reads and writes its files."""
     deps = read_params(Path("dvc.yaml"))["stages"][stage]["deps"]

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from stages.inputs import identity
+from stages.inputs import dag_code, identity
 from stages.stage import PARAMS, Stage
 from wordmill.params.section import read_params
 from wordmill.report.record import Curve, GenerationCost, StageCost
@@ -50,7 +50,7 @@ def _identity(stage: Stage) -> dict[str, str]:
         else "as committed",
         "params": hashes["params"],
         "data and models": hashes["data"],
-        "code": hashes["code"],
+        "code": dag_code(),
         "Python": platform.python_version(),
         "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",

@@ -180,6 +180,11 @@ def small_texts(count: int, *, seed: int) -> list[str]:
 _prefect_home: list[str] = []
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: the tests of flows often wait for a server."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session")
 def prefect_home(tmp_path_factory):
     """One home for the flows of a worker: a fresh one takes Prefect 10 s at each first start."""

@@ -28,7 +28,7 @@ def start_and_kill(project: Path, sign: signal.Signals, *, victim: str) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    wait_for(lambda: re.search(r"pretrain: .* \d+/2000", log_of(project)), seconds=600)
+    wait_for(lambda: re.search(r"pretrain: .* \d+/800", log_of(project)), seconds=600)
     inner = next(pid for pid, line in processes_of(project).items() if "flows.retrain" in line)
     os.kill(flow.pid if victim == "command" else inner, sign)
     assert flow.wait(300) != 0
@@ -39,7 +39,7 @@ def start_and_kill(project: Path, sign: signal.Signals, *, victim: str) -> None:
 @pytest.mark.slow
 def test_killed_flows_leave_no_process_and_the_next_one_ends_the_same(make_project, prefect_home):
     project = make_project("killed")
-    params = {**SMALL_PARAMS, "pretrain": {**SMALL_PARAMS["pretrain"], "length": "2000 steps"}}
+    params = {**SMALL_PARAMS, "pretrain": {**SMALL_PARAMS["pretrain"], "length": "800 steps"}}
     write_params(project, params)
     start_and_kill(project, signal.SIGKILL, victim="flow")
     start_and_kill(project, signal.SIGTERM, victim="command")
@@ -51,7 +51,7 @@ def test_killed_flows_leave_no_process_and_the_next_one_ends_the_same(make_proje
     found = tracked(project)
     assert {run["status"] for run in found["runs"]} <= {"FINISHED", "KILLED"}
     trained = [run for run in found["runs"] if run["name"] == "pretrain"]
-    assert [run["losses"] for run in trained] == [list(range(4, 2001, 4))]  # once a step, one run
+    assert [run["losses"] for run in trained] == [list(range(1, 801))]  # once a step, one run
     digest = weights_digest(project / "data/pretrain/model")
     again = run_in(project, "dvc", "repro", "--force", "--single-item", "pretrain")
     assert again.returncode == 0, again.stdout

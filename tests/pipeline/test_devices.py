@@ -51,7 +51,7 @@ def test_two_processes_end_with_the_losses_of_one(tmp_path):
     assert one["training"][-1] < one["training"][0] - 0.3
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_processes_told_to_stop_leave_and_go_on(tmp_path):
     """In whatever operation the signal finds either of them."""
     wanted, _ = trained_on(2, tmp_path / "straight", steps=300)

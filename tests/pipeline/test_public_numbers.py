@@ -11,7 +11,7 @@ CORPORA = ROOT.parent / "shared/data"
 NANOGPT_LOSS = 1.88  # https://github.com/karpathy/nanoGPT, its CPU settings, 2,000 steps
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_shakespeare_by_characters_on_a_cpu(make_project):
     """The preset's model and data for 800 of its 2,000 steps."""
     if not CORPORA.is_dir():
