@@ -60,6 +60,7 @@ def prepared() -> Callable[[], None]:
         summary.standing = Standing(
             version="0", alias="champion", is_new=True, champion="0", run_id=None
         )
+        summary.is_promoted = True
 
     retrain._take_to_registry = not_registered
 
