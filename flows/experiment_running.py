@@ -21,7 +21,8 @@ from flows.experiment_space import EXPERIMENTS
 from flows.gc_alone import nothing_freed
 from flows.grid import Combination, short_hash
 from flows.group import Child, group
-from wordmill.errors import ParamsError, TryAgainError
+from flows.workspace import BusyError
+from wordmill.errors import ParamsError
 from wordmill.report.run_story import duration
 
 _POLL_SECONDS = 0.2
@@ -112,14 +113,14 @@ def only_runner(folder: Path) -> Generator[None]:
     """Hold a grid or a search.
 
     Raises:
-        TryAgainError: another process does.
+        BusyError: another process does.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with nothing_freed(), (folder / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise TryAgainError(f"{folder.name}: is at work already; wait for it") from None
+            raise BusyError(f"{folder.name}: is at work already; wait for it") from None
         yield
 
 

@@ -1,17 +1,21 @@
 """The MLflow runs of a grid: one parent, and a child for each experiment, taken up where left."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
 from flows.experiment_record import Point, Remembered
+from flows.experiment_running import only_runner
+from flows.experiment_space import EXPERIMENTS
 from flows.servers import has_store
 from flows.tracking import Tracking, answering
-from flows.workspace import only_flow
+from flows.workspace import BusyError, only_flow
 from wordmill.files import replaced_file
 
 # As a stage that trains logs them, see wordmill/training/monitor.py.
 _LOSS, _BITS = "validation_loss", "validation_bits_per_byte"
+_RUN_FILE = "mlflow-run"
 _GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -29,7 +33,7 @@ class GridRuns:
     def __init__(self, folder: Path, asked: list[str]) -> None:
         with answering():
             self._tracking = _tracking()
-            file = folder / "mlflow-run"
+            file = folder / _RUN_FILE
             parent = self._taken_up(file.read_text() if file.exists() else None, "RUNNING")
             if parent is None:
                 tags = {"wordmill.grid": folder.name, "wordmill.asked": " ".join(asked)}
@@ -103,6 +107,19 @@ class GridRuns:
             raise
         client.update_run(run_id, status=status)
         return run_id
+
+
+def end_left_behind(tracking: Tracking) -> list[str]:
+    """End the runs of grids and searches that a kill left open; returns the grids' names.
+
+    One that is started again takes its runs up.
+    """
+    ended: list[str] = []
+    for file in sorted(EXPERIMENTS.glob(f"*/{_RUN_FILE}")):
+        with suppress(BusyError), only_runner(file.parent):
+            if tracking.end_with_children(file.read_text()):
+                ended.append(file.parent.name)
+    return ended
 
 
 def _tracking() -> Tracking:

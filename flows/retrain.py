@@ -18,6 +18,7 @@ from flows import artifacts, dag, last_end
 from flows.budget import Budget
 from flows.cancel import cancellable
 from flows.ending import ended_by, exit_status
+from flows.experiment_tracking import end_left_behind
 from flows.gate import gate
 from flows.group import lead
 from flows.hush import hush
@@ -184,6 +185,12 @@ def _brought_up_to_date(
     if left := tracking.close_left_behind():
         names = ", ".join(left)
         summary.repaired.append(f"Repaired: MLflow runs of a killed flow were ended: {names}.")
+    if left := end_left_behind(tracking):
+        names = ", ".join(left)
+        summary.repaired.append(
+            f"Repaired: MLflow runs of killed experiments were ended: {names}; started again,"
+            " they go on."
+        )
     summary.repaired += repair(flow_run.id)
     try:
         summary.repaired += settled(registry)

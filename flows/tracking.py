@@ -83,6 +83,20 @@ class Tracking:
             self.client.set_terminated(run.info.run_id, "KILLED")
         return sorted(str(run.info.run_name) for run in left)
 
+    def end_with_children(self, run_id: str) -> bool:
+        """End a run that a kill left RUNNING, and all below it; False if it is not RUNNING."""
+        is_left = f"attributes.run_id = '{run_id}' and attributes.status = 'RUNNING'"
+        if not self._search(is_left):
+            return False
+        self._end_open(run_id)
+        return True
+
+    def _end_open(self, run_id: str) -> None:
+        for child in self.children_of(run_id):
+            if child.info.status in ("RUNNING", "SCHEDULED"):
+                self._end_open(child.info.run_id)
+        self.client.set_terminated(run_id, "KILLED")  # last: a kill meanwhile loses none
+
     def maker_of(self, output_hash: str) -> str | None:
         """The run that made an output, by DVC's hash of it."""
         found = self._search(f"tags.`wordmill.output` = '{output_hash}'")
