@@ -134,7 +134,7 @@ def test_a_stopped_experiment_goes_on(project):
 def test_versions_are_made_again(project):
     for version in ("1", "2"):
         assert "identical: weights" in done_in(project, *CLI, "reproduce", version)
-    assert "Nothing new" in retrain(project).stdout
+    assert "nothing new: no source" in retrain(project).stdout
 
 
 @pytest.mark.soak
