@@ -58,10 +58,12 @@ def add_batch_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_request_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="summarize", help=f"{', '.join(TASKS)} (summarize)")
-    parser.add_argument("--ask", default="", help="the question, the labels, who speaks next")
+    parser.add_argument(
+        "--ask", default="", help="the question, the language, the labels, who speaks next"
+    )
     parser.add_argument("--source", metavar="CODE", help="translate: from this language, as en")
     parser.add_argument("--target", metavar="CODE", help="translate: into this language, as de")
-    parser.add_argument("--sequences", type=int, default=1, metavar="N", help="answers (1)")
+    parser.add_argument("--sequences", type=int, default=1, metavar="N", help="answers to each (1)")
     _add_model_options(parser)
 
 

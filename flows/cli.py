@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_running(parsers: "Parsers") -> None:
     retrain = parsers.add_parser("retrain", help="run what changed and register what is new")
     retrain.add_argument("--force", action="store_true", help="run every stage all the same")
-    retrain.add_argument("--hours", type=float, help="stop then, with a checkpoint kept")
+    retrain.add_argument("--hours", type=float, help="stop after so many, with a checkpoint kept")
     _add_keeping(retrain)
     retrain.set_defaults(command=commands.retrain)
 
@@ -77,20 +77,24 @@ def _add_running(parsers: "Parsers") -> None:
     use.set_defaults(command=commands.use)
 
     ui = parsers.add_parser("ui", help="serve the MLflow and Prefect pages until Ctrl-C")
-    ui.add_argument("--mlflow-port", type=int, default=5000, help="(5000)")
-    ui.add_argument("--prefect-port", type=int, default=4200, help="(4200)")
+    ui.add_argument("--mlflow-port", type=int, default=5000, help="of MLflow's page (5000)")
+    ui.add_argument("--prefect-port", type=int, default=4200, help="of Prefect's page (4200)")
     ui.set_defaults(command=commands.ui)
 
     explain = parsers.add_parser("explain", help="say what would run and why, and run nothing")
-    explain.add_argument("stage", nargs="?", help="this one alone, with what runs before it")
+    explain.add_argument(
+        "stage", nargs="?", help="this one, and those before it that may make it run"
+    )
     explain.add_argument("--json", action="store_true", help="for programs")
     explain.set_defaults(command=commands.explain)
 
     schedule = parsers.add_parser("schedule", help="retrain again and again, until Ctrl-C")
     schedule.add_argument("cron", nargs="?", help='such as "0 3 * * *": at three every night')
-    schedule.add_argument("--every", metavar="TIME", help="instead: such as 30m, 6h or 1d")
+    schedule.add_argument("--every", metavar="TIME", help="instead of that: such as 30m, 6h or 1d")
     schedule.add_argument("--timezone", default="UTC", help="such as Europe/Berlin (UTC)")
-    schedule.add_argument("--hours", type=float, help="stop a run then, with a checkpoint kept")
+    schedule.add_argument(
+        "--hours", type=float, help="stop a run after so many, with a checkpoint kept"
+    )
     schedule.add_argument("--prefect-port", type=int, default=4200, help="of the page (4200)")
     _add_keeping(schedule)
     schedule.set_defaults(command=commands.schedule)
@@ -98,7 +102,7 @@ def _add_running(parsers: "Parsers") -> None:
 
 def _add_keeping(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--commit", action="store_true", help="commit dvc.lock and the promotions, nothing else"
+        "--commit", action="store_true", help="commit dvc.lock and registry/, nothing else"
     )
     command.add_argument(
         "--push", action="store_true", help="push the data to DVC's default remote"
@@ -130,7 +134,9 @@ def _add_asking(parsers: "Parsers") -> None:
 
     rollback = parsers.add_parser("rollback", help="make the champion before champion again")
     rollback.add_argument("--to", type=int, metavar="VERSION", help="another version than that")
-    rollback.add_argument("--reason", default="", help="why")
+    rollback.add_argument(
+        "--reason", default="", help="why; needed for a version that was never champion"
+    )
     rollback.set_defaults(command=commands.rollback)
 
     history = parsers.add_parser("history", help="show which versions were champion, and why")
@@ -151,7 +157,10 @@ def _add_judging(parsers: "Parsers") -> None:
 
     report = parsers.add_parser("report", help="write the last evaluation's page again, with votes")
     report.add_argument(
-        "--out", type=out_file, default=Path(".wordmill/report.html"), help="the file"
+        "--out",
+        type=out_file,
+        default=Path(".wordmill/report.html"),
+        help="the file (.wordmill/report.html)",
     )
     report.add_argument("--open", action="store_true", help="show it in a browser")
     report.set_defaults(command=commands.report)
@@ -168,12 +177,12 @@ def _add_comparing(parsers: "Parsers") -> None:
         nargs="+",
         metavar="RESULT",
         help="an experiment or grid, a git revision, an MLflow run, a version's number or alias,"
-        " a folder, or `workspace`",
+        " a folder, or `workspace`; the others are compared with the first",
     )
     compare.add_argument("--out", type=out_file, help="a page to write, such as compare.html")
     compare.set_defaults(command=commands.compare)
     noise = parsers.add_parser("seed-noise", help="what another seed changes, for the gate")
-    noise.add_argument("grid", help="an experiment whose runs differ in the seed alone")
+    noise.add_argument("grid", help="a grid of seeds alone, three at least")
     noise.set_defaults(command=commands.seed_noise)
 
 

@@ -20,7 +20,7 @@ def add_experiment_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, help="how many, from that of params.yaml on")
     parser.add_argument("--folds", type=int, help="of cross-validation, each an experiment")
     parser.add_argument("--jobs", type=int, default=1, help="experiments at once (1)")
-    parser.add_argument("--name", help="of the grid or search")
+    parser.add_argument("--name", help="of the grid or search (made from what is asked)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would run")
     parser.add_argument("--search", choices=("random", "bayes"), help="instead of a grid")
     parser.add_argument("--trials", type=int, help=f"of a search, in all ({NUM_TRIALS})")
