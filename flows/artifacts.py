@@ -76,14 +76,18 @@ def _against_champion(summary: "Summary", record: dict[str, Any]) -> Iterator[st
     """Main scores beside the champion's; of another set or other settings they are no contest."""
     assert summary.standing is not None
     mine, champion = summary.standing.version, summary.standing.champion
+    if summary.is_promoted:  # it beat the one before, if there was one
+        verdict = with_champion()[1]
+        champion = verdict["champion"] if verdict else None
     if champion is None or champion == mine:
         return
+    what = "the champion before" if summary.is_promoted else "champion"
     yield "## Against the champion"
     theirs = _scores_of(summary.model, champion)
     if theirs is None:
         yield f"The scores of version {champion} are no longer in DVC's cache."
         return
-    rows = [["", "metric", f"version {mine}", f"champion, version {champion}", "held-out set"]]
+    rows = [["", "metric", f"version {mine}", f"{what}, version {champion}", "held-out set"]]
     yield _table([*rows, *_compared(record, theirs)])
 
 

@@ -85,7 +85,7 @@ def _end_killed(record: Record, run_id: str) -> None:
     if not record.starts or (last := record.starts[-1].flow_run) == run_id:
         return
     with get_client(sync_client=True) as client:
-        if said := end_gone(client, UUID(last), is_told=False):
+        if said := end_gone(client, UUID(last), flow=batch):
             print(said, flush=True)
 
 

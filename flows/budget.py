@@ -6,11 +6,17 @@ no further stage starts. That is no failure: the next start goes on from there.
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from flows.group import Child, end, pass_sigterm_on
+from wordmill.errors import TryAgainError
+
+
+class OutOfTimeError(TryAgainError):
+    """The time was over before it was done; the next start goes on."""
+
 
 # A checkpoint of a large model takes its time, and nothing hurries here.
 _GRACE_SECONDS = 300.0
@@ -39,8 +45,20 @@ class Budget:
         return "no budget" if self.hours is None else f"its budget of {self.hours:g} h"
 
     @contextmanager
-    def over(self, child: Child, *, grace_seconds: float = _GRACE_SECONDS) -> Generator[None]:
-        """End the child when time is over: gently, and for good when it does not listen."""
+    def over(
+        self,
+        child: Child,
+        *,
+        ask: Callable[[Child], None] = pass_sigterm_on,
+        grace_seconds: float = _GRACE_SECONDS,
+    ) -> Generator[None]:
+        """End the child when time is over: gently, and for good when it does not listen.
+
+        Args:
+            child: leads a group.
+            ask: tells it that time is over.
+            grace_seconds: that it has from then on.
+        """
         if self.seconds_left is None:
             yield
             return
@@ -49,7 +67,7 @@ class Budget:
         def watch() -> None:
             if is_done.wait(self.seconds_left):
                 return
-            pass_sigterm_on(child)
+            ask(child)
             if not is_done.wait(grace_seconds):
                 end(child)
 

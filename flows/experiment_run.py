@@ -34,6 +34,7 @@ from flows.experiment_result import figures, primary_scores, validations
 from flows.grid import stage_key
 from flows.group import lead
 from flows.lineage import dvc_tags
+from flows.pipeline import cause
 from flows.tracking import Tracking
 from flows.workspace import PARAMS, STATE
 from wordmill.errors import DataError, TryAgainError, WordmillError
@@ -168,7 +169,9 @@ def _reproduced(name: str) -> tuple[str, str | None]:
         except DvcException as error:
             report = json.loads(told.read_text()) if told.exists() else {}
             message = report.get("message") or str(error.__cause__ or error)
-            raise _FailedError(f"{name}: {message}", report.get("exit_status", 1)) from None
+            # A killed stage may pass: it is tried again when the grid or the search is.
+            status = TryAgainError.exit_status if not report and cause([message]) else 1
+            raise _FailedError(f"{name}: {message}", report.get("exit_status", status)) from None
         finally:
             del os.environ[_REPORT_VARIABLE]
         if told.exists():

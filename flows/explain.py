@@ -19,11 +19,13 @@ def explain(stage: str | None, *, is_json: bool) -> str:
     shown = steps if stage is None else part_of(steps, stage)
     if is_json:
         return json.dumps([_as_json(step) for step in shown], indent=2)
-    return f"{_headline(shown)}\n{told(shown)}"
+    return f"{_headline(shown, stage)}\n{told(shown)}"
 
 
-def _headline(steps: list[Step]) -> str:
+def _headline(steps: list[Step], stage: str | None) -> str:
     certain = [step.stage for step in steps if step.reasons]
+    if not certain and stage is not None:
+        return f"Nothing new for {stage}: no source, param or code that it depends on has changed."
     if not certain:
         return "Nothing new: no source, param or code has changed."
     later = sum(step.may_run for step in steps) - len(certain)

@@ -13,7 +13,7 @@ from typing import Any
 from mlflow import MlflowClient
 
 from flows.answerer import Located
-from flows.budget import Budget
+from flows.budget import Budget, OutOfTimeError
 from flows.located import located
 from flows.located_result import evaluation_of
 from flows.pipeline import Outcome, run_stage
@@ -123,8 +123,9 @@ def _of_both(
     """Run the job.
 
     Raises:
+        OutOfTimeError: the budget stopped the job.
         WordmillError: the challenger can't be loaded, its evaluation is not to be had, or the
-            job failed or ran out of time.
+            job failed.
     """
     with ExitStack() as stack:
         asked: dict[str, Any] = {
@@ -181,7 +182,7 @@ def _check(outcome: Outcome) -> None:
     if outcome.verdict == "ran":
         return
     if outcome.verdict == "stopped":
-        raise TryAgainError(f"gate: stopped, the time is over; {_LATER}")
+        raise OutOfTimeError(f"gate: stopped, the time is over; {_LATER}")
     kind = _KINDS.get(outcome.exit_status)
     if kind is not None:
         raise kind(f"gate: {outcome.message}")

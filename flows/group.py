@@ -129,6 +129,12 @@ def _end_with(starter: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
+def terminate(child: Child) -> None:
+    """SIGTERM to the leader, where that is itself the one at work."""
+    if child.poll() is None:
+        child.terminate()
+
+
 def pass_sigterm_on(child: Child) -> None:
     """SIGTERM to what the leader started, not to the leader: it hears how they end."""
     if child.poll() is None:

@@ -4,6 +4,7 @@ All but a folder and the workspace are found by DVC's hash of data/evaluate, and
 cache.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -62,18 +63,17 @@ def located_results(names: list[str]) -> list[Result]:
 
 
 @contextmanager
-def evaluation_of(name: str) -> Generator[Path]:
-    """The folder that the evaluate stage wrote of a result; a copy is gone when the block ends.
+def evaluation_of(number: str) -> Generator[Path]:
+    """A copy of what the evaluate stage wrote of a version; it is gone when the block ends.
 
     Raises:
-        ParamsError: there is no such result.
-        DataError: it is not in DVC's cache.
+        ParamsError: there is no such version.
+        DataError: it is not in DVC's cache, or was changed there.
         TryAgainError: MLflow does not answer.
     """
-    (found,) = _located(name)
-    if found.folder is not None:
-        yield found.folder
-        return
+    found = _version(number)
+    if found is None:
+        raise ParamsError(f"version {number}: there is none")
     with _from_cache(_cache(), found) as folder:
         yield folder
 
@@ -206,9 +206,8 @@ def _from_cache(cache: Path, one: _Found) -> Generator[Path]:
     with tempfile.TemporaryDirectory(prefix="wordmill-") as folder:
         for entry in json.loads(listing.read_text(encoding="utf-8")):
             if entry["relpath"] in _FILES:
-                shutil.copyfile(
-                    _object(cache, entry["md5"], one.name), Path(folder) / entry["relpath"]
-                )
+                file = _object(cache, entry["md5"], one.name)
+                shutil.copyfile(file, Path(folder) / entry["relpath"])
         yield Path(folder)
 
 
@@ -218,6 +217,11 @@ def _object(cache: Path, md5: str, name: str) -> Path:
         raise DataError(
             f"{name}: its evaluation is not in DVC's cache ({md5}); fetch it with `dvc fetch`, or"
             " make it again"
+        )
+    if hashlib.md5(path.read_bytes()).hexdigest() != md5.removesuffix(".dir"):
+        raise DataError(
+            f"{name}: its evaluation was changed in DVC's cache ({md5}); remove {path} and"
+            " `dvc fetch` it, or make it again"
         )
     return path
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flows.budget import Budget
-from flows.group import Child, group
+from flows.group import Child, group, pass_sigterm_on, terminate
 from flows.starter import Starter
 from wordmill.errors import TryAgainError
 
@@ -34,6 +34,8 @@ Verdict = Literal["ran", "restored", "reused", "failed", "stopped"]
 # What the last lines of a process say that found no memory; the kernel's own way is SIGKILL.
 _OUT_OF_MEMORY = re.compile(r"MemoryError|OutOfMemoryError|can't allocate memory")
 _NUM_LAST_LINES = 20
+
+_BY_SIGNAL = 128  # a program that leaves on a signal says so as a shell would: 128 and its number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +95,12 @@ def run_stage(
             starter.child(stage, is_forced=is_forced, environment=environment)
             if starter
             else group(_outside(stage), environment=environment, output=subprocess.PIPE) as child,
-            budget.over(child),
+            budget.over(child, ask=pass_sigterm_on if starter else terminate),
         ):
             last_lines = relay(child, log)
             status = child.wait()
+            if starter is None and status > _BY_SIGNAL:
+                status = _BY_SIGNAL - status
         report = json.loads(report_path.read_text()) if report_path.exists() else None
     seconds = time.monotonic() - started_at
     outcome = _outcome(stage, why, status, report, last_lines=last_lines, seconds=seconds)
@@ -141,7 +145,7 @@ def _outcome(
             stage=stage, verdict=verdict, why=why, message=message, seconds=seconds, run_id=run_id
         )
     if report is None:  # killed, or failed by a fault of ours: its last words are a traceback's
-        status = _cause(last_lines) or status
+        status = cause(last_lines) or status
     message = report["message"] if report else (last_lines or ["no word said"])[-1]
     exit_status = report.get("exit_status", status) if report else status
     return Outcome(
@@ -155,8 +159,12 @@ def _outcome(
     )
 
 
-def _cause(last_lines: list[str]) -> int | None:
-    """The signal that ended a stage, negative, or 75 where it found no memory."""
+def cause(last_lines: list[str]) -> int | None:
+    """The signal that ended a stage, negative, or 75 where it found no memory.
+
+    Args:
+        last_lines: of what the stage printed, and DVC after it.
+    """
     if killed := _signal_in((last_lines or [""])[-1]):
         return -killed
     return TryAgainError.exit_status if _OUT_OF_MEMORY.search("\n".join(last_lines)) else None

@@ -88,12 +88,12 @@ def is_decided(registry: Registry, number: str) -> bool:
         DisagreementError: the log was edited.
     """
     champion, said = registry.holder_of(CHAMPION), registry.gate_said(number)
-    if champion is None or champion == number:
-        return champion is not None
+    if champion == number:
+        return True
     if said != "PROMOTE":
         return said is not None
     # A kill may lie between the gate's word and the alias; a rollback may have followed both.
-    return number in _champions(registry.name)
+    return champion is not None and number in _champions(registry.name)
 
 
 @answering()
@@ -161,7 +161,7 @@ def history(name: str, *, is_json: bool, is_verified: bool) -> str:
 
     Args:
         name: of the registered model.
-        is_json: for programs.
+        is_json: for programs; what is verified is said in words.
         is_verified: say only whether the log is as it was written and agrees with the registry.
 
     Raises:

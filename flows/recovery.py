@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import psutil
+from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -147,7 +148,9 @@ def repair_flow_runs(mine: UUID) -> list[str]:
     return names
 
 
-def end_gone(client: SyncPrefectClient, flow_run_id: UUID, *, is_told: bool = True) -> str | None:
+def end_gone(
+    client: SyncPrefectClient, flow_run_id: UUID, *, flow: Flow[..., Any] | None = None
+) -> str | None:
     """End a flow run unless it has ended, and tell people; returns a line that says so.
 
     It has crashed, or, where somebody has asked for that, is cancelled.
@@ -155,7 +158,7 @@ def end_gone(client: SyncPrefectClient, flow_run_id: UUID, *, is_told: bool = Tr
     Args:
         client: of Prefect's server.
         flow_run_id: the run, whose process is gone.
-        is_told: whether it was a retraining, of which people hear.
+        flow: that it was a run of, where that was no retraining.
     """
     try:
         run = client.read_flow_run(flow_run_id)
@@ -175,7 +178,6 @@ def end_gone(client: SyncPrefectClient, flow_run_id: UUID, *, is_told: bool = Tr
         ),
     ):
         client.set_task_run_state(task.id, Crashed(message=_GONE), force=True)
-    if is_told:
-        tell(None, run, ended)
+    tell(flow, run, ended)
     was = "being cancelled" if is_cancelled else "running"
     return f"Repaired: run {run.name} was still {was} in Prefect; {_GONE}."

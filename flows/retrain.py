@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows import artifacts, dag, last_end
-from flows.budget import Budget
+from flows.budget import Budget, OutOfTimeError
 from flows.cancel import cancellable
 from flows.ending import ended_by, exit_status
 from flows.experiment_tracking import end_left_behind
@@ -163,7 +163,7 @@ def _ended(summary: Summary) -> State[int]:
         is_data = failed.exit_status == DataError.exit_status and failed.stage in _JUDGE_DATA
         name = "Rejected" if is_data else "Failed"
         return Failed(name=name, message=told, data=_shell_status(failed))
-    if summary.stopped:
+    if summary.stopped or summary.is_out_of_time:
         return Completed(name="Stopped", message=told, data=TryAgainError.exit_status)
     if summary.pipeline_run is None:
         return Completed(name="Nothing new", message=told, data=0)
@@ -173,7 +173,8 @@ def _ended(summary: Summary) -> State[int]:
 def _step_of(summary: Summary) -> str:
     if summary.is_promoted:
         return "Promoted"
-    return "Held" if summary.standing and summary.standing.is_new else "Completed"
+    is_new = summary.standing is not None and summary.standing.is_new
+    return "Held" if is_new or summary.is_judged else "Completed"
 
 
 def _brought_up_to_date(
@@ -262,7 +263,9 @@ def _take_to_registry(
     )
 
     def judge(challenger: str, champion: str | None) -> Verdict:
-        return gate_task(registry, params, run_id, budget, challenger, champion)
+        verdict = gate_task(registry, params, run_id, budget, challenger, champion)
+        summary.is_judged = True
+        return verdict
 
     # It was tested a moment ago, where no job lay between.
     is_first = registry.holder_of(CHAMPION) is None
@@ -273,6 +276,7 @@ def _take_to_registry(
         summary.is_promoted = entry is not None
     except WordmillError as error:
         summary.held_because = str(error)
+        summary.is_out_of_time = isinstance(error, OutOfTimeError)
     summary.standing = registry.standing(made, is_new=found is None)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from flows.experiment_record import Remembered
 from wordmill.errors import DataError, ParamsError
 from wordmill.report.measures import MEASURES, measure
-from wordmill.tasks import TASKS, Task
+from wordmill.tasks import TASKS, Task, deciding_task
 
 _CURVES = {"loss": 1, "bits_per_byte": 2}
 """Column of a curve, by what it is called."""
@@ -111,7 +111,7 @@ def _points(metric: str) -> bool:
 
 def _first_task(values: dict[str, Any]) -> str:
     tasks = {_task(source) for source in values["ingest"]["sources"]}
-    return next((task for task in TASKS if task != "write" and task in tasks), "documents")
+    return deciding_task(tasks) or "documents"
 
 
 def _task(source: dict[str, Any]) -> Task:

@@ -31,6 +31,10 @@ class Summary:
     """Why the version was not promoted, where somebody has to do something about it."""
     is_promoted: bool = False
     """Whether this run made its version champion."""
+    is_judged: bool = False
+    """Whether the gate said something of the version in this run."""
+    is_out_of_time: bool = False
+    """Whether the budget stopped the gate."""
     kept: list[str] = field(default_factory=list[str])
     """What was committed and pushed."""
     not_kept: list[str] = field(default_factory=list[str])

@@ -5,11 +5,21 @@ a cue that says what is wanted, then the target after a space. What is asked (`a
 task: the question, the language to translate into, who speaks next, the labels to choose from.
 """
 
+from collections.abc import Collection
 from typing import Literal, NamedTuple, get_args
 
 PairTask = Literal["summarize", "translate", "answer", "dialogue", "classify"]
 Task = Literal["write"] | PairTask
 TASKS: tuple[Task, ...] = ("write", *get_args(PairTask))
+
+
+def deciding_task(tasks: Collection[str]) -> PairTask | None:
+    """The task whose score decides where nothing else is asked: the first of `PairTask`.
+
+    Args:
+        tasks: those that there are; None of them may be one of pairs.
+    """
+    return next((task for task in get_args(PairTask) if task in tasks), None)
 
 
 class Cue(NamedTuple):

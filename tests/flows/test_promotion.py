@@ -207,6 +207,15 @@ def test_what_the_gate_lets_through_and_a_kill_stopped_is_not_settled(registry):
     assert is_decided(registry, "3")
 
 
+@pytest.mark.parametrize("said", ["HOLD", "REJECT"])
+def test_a_first_version_that_was_not_let_through_is_settled(registry, said):
+    assert not is_decided(registry, "1")
+    registry.tag("1", GATE_TAG, "PROMOTE")
+    assert not is_decided(registry, "1")
+    registry.tag("1", GATE_TAG, said)
+    assert is_decided(registry, "1")
+
+
 def damaged(how, folder):
     weights = folder / "artifacts/model/model.safetensors"
     if how == "a flipped bit":

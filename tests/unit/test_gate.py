@@ -152,6 +152,8 @@ def test_drafts_guard_nothing_and_decide_where_asked():
     assert guarded_scores(PRIMARY, RULES) == {"documents/bits_per_byte": 0.1}
     alone = {"documents": "bits_per_byte", "write": "chrf"}
     assert primary_score(alone, RULES) == "documents/bits_per_byte"
+    several = {"documents": "bits_per_byte", "answer": "f1", "summarize": "rougeL", "write": "chrf"}
+    assert primary_score(several, RULES) == "summarize/rougeL"  # as a search's goal
     assert guarded_scores(alone, RULES) == {}
     asked = RULES.model_copy(update={"primary": "write/chrf"})
     assert primary_score(alone, asked) == "write/chrf"

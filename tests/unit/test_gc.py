@@ -13,7 +13,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from flows.gc import gc
 from flows.gc_alone import alone, nothing_freed
 from flows.lineage_verify import _cache as verified_in_cache
-from flows.located_result import evaluation_of
+from flows.located_result import _cache, _from_cache, _located
 from flows.workspace import BusyError, only_flow
 
 MOST_GCS = 40
@@ -66,7 +66,8 @@ def check_whole(world: World) -> None:
     for who, made in world.holders.items():
         kind, _, name = who.partition(" ")
         if kind == "experiment":
-            with evaluation_of(name) as folder:
+            (found,) = _located(name)
+            with _from_cache(_cache(), found) as folder:
                 assert json.loads((folder / "scores.json").read_text())["of"] == "scores.json"
         elif kind in ("branch", "tag"):
             git("checkout", "-q", "-f", name)

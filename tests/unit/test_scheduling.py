@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,13 +15,17 @@ import pytest
 from inboxes import mailbox, webhook
 from prefect.client.schemas.objects import State, StateType
 
-from flows import notify, retries
+from flows import notify, pipeline, retries
 from flows.batch import batch
-from flows.budget import Budget
+from flows.budget import Budget, OutOfTimeError
+from flows.gate import _check
 from flows.group import group
 from flows.missed import covers, settle
-from flows.pipeline import Outcome, _outcome, _stopped
+from flows.pipeline import Outcome, _outcome, _stopped, run_stage
+from flows.registry import Standing
+from flows.retrain import _ended
 from flows.schedule import Plan, next_start, planned
+from flows.summary import Summary
 from flows.workspace import BusyError, check_room, only_one
 from wordmill.errors import OutputError, ParamsError
 
@@ -123,6 +128,31 @@ def led(code: str):
     command = [sys.executable, "-c", LEADER, code]
     environment = {**os.environ, "PYTHONPATH": "."}
     return group(command, environment=environment, output=subprocess.PIPE, grace_seconds=0.5)
+
+
+def test_a_job_outside_of_the_dag_is_stopped_by_its_budget(tmp_path, monkeypatch):
+    (tmp_path / "slow_job.py").write_text("import time\nprint('up', flush=True)\ntime.sleep(60)\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}.")
+    outside = [sys.executable, "-m", "flows.outsider", "slow_job"]
+    monkeypatch.setattr(pipeline, "_outside", lambda _: outside)
+    words: list[str] = []
+    given = {"why": [], "is_forced": False, "parent_run": "", "log": words.append, "starter": None}
+    started_at = time.monotonic()
+    found = run_stage("gate", budget=Budget(2 / 3600), **given)
+    assert time.monotonic() - started_at < 30
+    assert found.verdict == "stopped"
+    with pytest.raises(OutOfTimeError, match="the next start asks it again"):
+        _check(found)
+
+
+def test_a_run_whose_gate_was_stopped_is_stopped_and_one_that_it_held_is_held():
+    standing = Standing(version="2", alias="", is_new=True, champion="1", run_id=None)
+    late = Summary(model="m", pipeline_run="x", standing=standing, is_out_of_time=True)
+    assert (_ended(late).name, _ended(late).data) == ("Stopped", 75)
+    held = replace(standing, is_new=False)  # by the next start
+    said = Summary(model="m", pipeline_run="x", standing=held, is_judged=True)
+    assert _ended(said).name == "Held"
+    assert _ended(replace(said, is_judged=False)).name == "Completed"
 
 
 def test_the_stage_hears_of_the_end_and_its_leader_of_the_stage():

@@ -16,6 +16,7 @@ from wordmill.gate.verdict import Decision, Finding
 from wordmill.metrics.significance import Difference
 from wordmill.params.gate import GateParams
 from wordmill.report.measures import OURS, measure
+from wordmill.tasks import deciding_task
 
 # Quantiles of the normal distribution: the ends of a 95% interval, and a power of 85%, of which 80%
 # is left: two tests have to agree, and an interval is an estimate (bench/gate.py measures it).
@@ -53,8 +54,7 @@ def primary_score(primary: dict[str, str], params: GateParams) -> str:
     """
     if params.primary:
         return params.primary
-    tasks = (kind for kind in primary if kind not in (_DOCUMENTS, _DRAFTS))
-    kind = min(tasks, default=_DOCUMENTS)
+    kind = deciding_task(primary) or _DOCUMENTS
     return f"{kind}/{primary[kind]}"
 
 
