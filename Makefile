@@ -45,7 +45,7 @@ clean:  ## remove the virtual environment
 $(VENV)/.installed: pyproject.toml $(LOCK)
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'wordmill needs Python 3.11 or newer, this is ' + sys.version.split()[0] + '; try: make PYTHON=python3.12 ...')"
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the locked dependencies into $(VENV): about three minutes, once"
+	@echo "Installing the locked dependencies into $(VENV): about two minutes, once"
 	@$(BIN)/pip install --disable-pip-version-check --quiet --constraint $(LOCK) --editable .
 	@touch $@
 

@@ -144,6 +144,11 @@ def with_changes(model: Located, changes: dict[str, Any], *, num_sequences: int 
             f"{OPTIONS[idle[0]]}: {model.name} takes the best token each time; give"
             " --temperature above 0 as well"
         )
+    if "length_penalty" in changes and num_beams == 1:
+        raise ParamsError(
+            f"{OPTIONS['length_penalty']}: {model.name} follows no beams; give --beams above 1"
+            " as well"
+        )
     if num_sequences > 1 and temperature == 0 and num_beams < num_sequences:
         raise ParamsError(
             f"--sequences {num_sequences}: the best token each time gives one answer; give"

@@ -128,16 +128,16 @@ class Record(_Part):
             rates.append(f"{self.end.tokens_per_second:,.0f} tokens/s")
         stood = self.num_rows - self.end.num_rows
         rest = f", {stood:,} stood before" if stood else ""
-        which = self.made_with.version or self.made_with.model
-        return "\n".join(
-            [
-                f"\n{self.headline(out)}",
-                f"  answered now  {self.end.num_rows:,} in {self.end.seconds:.0f} s:"
-                f" {', '.join(rates)}{rest}",
-                f"  made with     {record}",
-                f"Next (in .venv/bin):\n  wordmill lineage {which}   where the model comes from\n",
-            ]
-        )
+        lines = [
+            f"\n{self.headline(out)}",
+            f"  answered now  {self.end.num_rows:,} in {self.end.seconds:.0f} s:"
+            f" {', '.join(rates)}{rest}",
+            f"  made with     {record}",
+        ]
+        if version := self.made_with.version:
+            told = f"wordmill lineage {version}   where the model comes from"
+            lines.append(f"Next (in .venv/bin):\n  {told}")
+        return "\n".join([*lines, ""])
 
 
 def read_record(path: Path) -> Record | None:

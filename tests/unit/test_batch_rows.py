@@ -404,6 +404,7 @@ def test_a_file_that_somebody_puts_in_the_place_of_out_stays(model):
         ({"changes": {"top_p": 2.0}}, "--top-p 2.0: must be less than or equal to 1"),
         ({"changes": {"sing": 2.0}}, "decoding.sing 2.0: Extra inputs are not permitted"),
         ({"changes": {"top_p": 0.5}}, "--top-p: version 3 of m takes the best token each time"),
+        ({"changes": {"length_penalty": 2.0}}, "--length-penalty: version 3 of m follows no beams"),
         ({"num_sequences": 3}, "--sequences 3: the best token each time gives one answer"),
     ],
 )
