@@ -10,6 +10,8 @@ import pytest
 from conftest import ROOT
 from stores import make_store, registered
 
+from flows import retrain
+from flows.budget import Budget
 from flows.champion_file import CHAMPION_FILE, LOG_FILE, disagreement
 from flows.moving import ChangedError
 from flows.parity import PARITY, check_version
@@ -25,6 +27,7 @@ from flows.promoting import (
 from flows.promotion import promote, reconcile, settle
 from flows.promotion_log import DisagreementError, PromotionLog
 from flows.registry import CHALLENGER, CHAMPION, GATE_TAG, Registry, registry_alone
+from flows.summary import Summary
 from flows.version_files import LISTING, check_stored
 from flows.workspace import BusyError
 from wordmill.errors import DataError, ParamsError
@@ -205,6 +208,29 @@ def test_what_the_gate_lets_through_and_a_kill_stopped_is_not_settled(registry):
     assert is_decided(registry, "2")  # a person took it back
     registry.tag("3", GATE_TAG, "HOLD")
     assert is_decided(registry, "3")
+
+
+def test_the_same_version_made_again_does_not_undo_a_rollback(registry, monkeypatch):
+    promoted(registry, "1")
+    registry.tag("2", GATE_TAG, "PROMOTE")
+    promoted(registry, "2", expected="1", verdict=verdict_of("PROMOTE"))
+    roll_back(registry.name, to=None, reason="")
+    asked = []
+
+    def judge(*_):
+        asked.append("gate")
+        return verdict_of("HOLD")
+
+    for number in ("2", "3"):
+        registry.tag(number, "made", number)
+        monkeypatch.setattr(retrain, "version_tags", lambda made=number: {"made": made})
+        monkeypatch.setattr(retrain, "gate_task", judge)
+        summary = Summary(model=registry.name)
+        retrain._take_to_registry(registry, summary, None, Budget(None), "run", {})
+        assert summary.standing.version == number
+        assert not summary.is_promoted
+    assert asked == ["gate"]  # to version 3, of which nothing was said yet
+    assert state(registry) == ("1", "1", "1")
 
 
 @pytest.mark.parametrize("said", ["HOLD", "REJECT"])
