@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,17 @@ def test_one_that_is_not_worth_going_on_ends_and_the_other_runs_on(experiments, 
     assert not list((one.place.parents[1] / "scratch").iterdir())  # checkpoints go too
     assert supply.came_to[2].status == "failed"  # it left without a word
     assert two.place.exists()
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"), [("kill -9 $$", 75), ("kill $$", 75), ("exit 143", 75), ("exit 3", 3)]
+)
+def test_one_that_was_killed_may_be_tried_again(experiments, monkeypatch, ends, status):
+    one, _ = experiments
+    remember(one.memory, replace(one.remembered, status="begun"))
+    supply = Supply([one])
+    run_with(monkeypatch, supply, ["sh", "-c", ends])
+    assert (supply.came_to[1].status, supply.came_to[1].exit_status) == ("failed", status)
 
 
 def test_checkpoints_that_another_goes_on_from_stay(experiments, monkeypatch):
