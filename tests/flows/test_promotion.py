@@ -11,7 +11,7 @@ from conftest import ROOT
 from stores import make_store, registered
 
 from flows import retrain
-from flows.budget import Budget
+from flows.budget import Budget, OutOfTimeError
 from flows.champion_file import CHAMPION_FILE, LOG_FILE, disagreement
 from flows.moving import ChangedError
 from flows.parity import PARITY, check_version
@@ -228,9 +228,25 @@ def test_the_same_version_made_again_does_not_undo_a_rollback(registry, monkeypa
         summary = Summary(model=registry.name)
         retrain._take_to_registry(registry, summary, None, Budget(None), "run", {})
         assert summary.standing.version == number
-        assert not summary.is_promoted
+        assert (summary.is_promoted, summary.is_judged) == (False, number == "3")
     assert asked == ["gate"]  # to version 3, of which nothing was said yet
     assert state(registry) == ("1", "1", "1")
+
+
+def test_a_gate_that_the_budget_stopped_has_judged_nothing(registry, monkeypatch):
+    promoted(registry, "1")
+
+    def late(*_):
+        raise OutOfTimeError("gate: stopped")
+
+    monkeypatch.setattr(retrain, "version_tags", dict)
+    monkeypatch.setattr(registry, "verified_version_of", lambda _: "2")
+    monkeypatch.setattr(retrain, "gate_task", late)
+    summary = Summary(model=registry.name)
+    retrain._take_to_registry(registry, summary, None, Budget(0), "run", {})
+    assert (summary.is_out_of_time, summary.is_judged) == (True, False)
+    assert summary.held_because == "gate: stopped"
+    assert not is_decided(registry, "2")
 
 
 @pytest.mark.parametrize("said", ["HOLD", "REJECT"])
