@@ -22,10 +22,11 @@ from flows.gc_alone import nothing_freed
 from flows.grid import Combination, short_hash
 from flows.group import Child, group
 from flows.workspace import BusyError
-from wordmill.errors import ParamsError
+from wordmill.errors import ParamsError, TryAgainError
 from wordmill.report.run_story import duration
 
 _POLL_SECONDS = 0.2
+_BY_SIGNAL = 128  # and the signal's number: a status as a shell says it
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
@@ -200,8 +201,10 @@ def _ended(one: Planned, status: int, reason: str, total: int) -> None:
         tell(one, total, f"pruned: {reason}")
     else:
         if found.status == "begun":  # killed, or a fault of ours
-            found.exit_status = status if status > 0 else 128 - status
-            found.message = f"its process ended with status {found.exit_status}"
+            told = status if status > 0 else 128 - status
+            # Killed or told to stop, it is tried again when the grid or the search is.
+            found.exit_status = TryAgainError.exit_status if told > _BY_SIGNAL else told
+            found.message = f"its process ended with status {told}"
         found.status = "failed"
         remember(one.memory, found)
         tell(one, total, f"failed: {found.message}; see {one.log}")

@@ -80,8 +80,9 @@ class GridRuns:
             self._tracking.client.set_terminated(run_id, "KILLED")
 
     def end(self, status: str) -> None:
-        """End the grid's run."""
+        """End the grid's run, and what a kill has left open below it."""
         with answering():
+            self._tracking.end_children(self._parent)
             self._tracking.client.set_terminated(self._parent, status)
 
     def _validations(self, run_id: str) -> list[Point]:
@@ -116,6 +117,8 @@ def end_left_behind(tracking: Tracking) -> list[str]:
     """
     ended: list[str] = []
     for file in sorted(EXPERIMENTS.glob(f"*/{_RUN_FILE}")):
+        if not tracking.is_running(file.read_text()):  # a grid that starts now finds it free
+            continue
         with suppress(BusyError), only_runner(file.parent):
             if tracking.end_with_children(file.read_text()):
                 ended.append(file.parent.name)

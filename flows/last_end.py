@@ -5,6 +5,7 @@ MLflow or Prefect. Nothing is concluded from the record but that nothing has cha
 differs from it, can't be read, or needs repair is a doubt, and a doubt takes the long way.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 RECORD = STATE / "last_end.json"
 _FORMAT = 1
 _BEGUN = STATE / "flows"
+_GRIDS = STATE / "experiments"  # see flows/experiment_tracking.py and experiment_running.py
 _BUSY_PATHS = Path(".dvc/tmp/rwlock")
 _DECIDED_BY = (PARAMS, Path("dvc.yaml"), Path("dvc.lock"))
 _PROMOTIONS = Path("registry")
@@ -47,6 +49,10 @@ _TABLES = (
 _LEFT_RUNNING = (
     "SELECT count(*) FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid"
     " WHERE runs.status = 'RUNNING' AND tags.key = 'wordmill.workspace' AND tags.value = ?"
+)
+_RUNNING = (
+    "SELECT count(*) FROM runs"
+    " WHERE run_uuid = ? AND status = 'RUNNING' AND lifecycle_stage = 'active'"
 )
 
 
@@ -145,9 +151,27 @@ def _needs_repair() -> bool:
     with _store() as tables:
         try:
             ((left,),) = tables.execute(_LEFT_RUNNING, (str(Path.cwd()),))
+            has_left = bool(left) or _has_killed_grid(tables)
         except sqlite3.Error as error:
             raise DoubtError(f"MLflow's tables can't be read: {error}") from None
-    return bool(left) or any(_BEGUN.glob("*")) or _has_busy_paths()
+    return has_left or any(_BEGUN.glob("*")) or _has_busy_paths()
+
+
+def _has_killed_grid(tables: sqlite3.Connection) -> bool:
+    for file in _GRIDS.glob("*/mlflow-run"):
+        ((is_running,),) = tables.execute(_RUNNING, (file.read_text(encoding="utf-8"),))
+        if is_running and not _is_held(file.with_name("lock")):
+            return True
+    return False
+
+
+def _is_held(path: Path) -> bool:
+    with path.open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _has_busy_paths() -> bool:

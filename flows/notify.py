@@ -50,7 +50,8 @@ log = logging.getLogger("prefect.wordmill")
 def tell(flow: Flow[..., Any] | None, flow_run: FlowRun, state: State[Any]) -> None:
     """Prefect's hook at the end of a flow run: send what there is to tell.
 
-    Of one whose process was killed the next start tells, without a flow (flows/recovery.py).
+    Of one whose process was killed the next start tells, of a retraining without its flow
+    (flows/recovery.py).
     """
     occasion = _OCCASION_BY_STATE.get(state.name or "")
     if occasion is None or not os.environ.get(ADDRESSES) or occasion not in _wanted():

@@ -272,8 +272,10 @@ def _take_to_registry(
     check = check_stored if found is None and is_first else check_version
     by = f"retrain {flow_run.name}, {whoami()}"
     try:
-        entry = consider(registry, made, judge=judge, by=by, check=check)
-        summary.is_promoted = entry is not None
+        # The same version made again, as after --force, may not undo a rollback.
+        if found is None or not is_decided(registry, found):
+            entry = consider(registry, made, judge=judge, by=by, check=check)
+            summary.is_promoted = entry is not None
     except WordmillError as error:
         summary.held_because = str(error)
         summary.is_out_of_time = isinstance(error, OutOfTimeError)

@@ -85,17 +85,24 @@ class Tracking:
 
     def end_with_children(self, run_id: str) -> bool:
         """End a run that a kill left RUNNING, and all below it; False if it is not RUNNING."""
-        is_left = f"attributes.run_id = '{run_id}' and attributes.status = 'RUNNING'"
-        if not self._search(is_left):
+        if not self.is_running(run_id):
             return False
-        self._end_open(run_id)
+        self.end_children(run_id)
+        self.client.set_terminated(run_id, "KILLED")  # last: a kill meanwhile loses none
         return True
 
-    def _end_open(self, run_id: str) -> None:
+    def end_children(self, run_id: str) -> None:
+        """End what is open below a run."""
         for child in self.children_of(run_id):
+            if child.info.status != "FINISHED":  # one that failed may have had a stage killed
+                self.end_children(child.info.run_id)
             if child.info.status in ("RUNNING", "SCHEDULED"):
-                self._end_open(child.info.run_id)
-        self.client.set_terminated(run_id, "KILLED")  # last: a kill meanwhile loses none
+                self.client.set_terminated(child.info.run_id, "KILLED")
+
+    def is_running(self, run_id: str) -> bool:
+        """Whether a run of this project is RUNNING."""
+        is_it = f"attributes.run_id = '{run_id}' and attributes.status = 'RUNNING'"
+        return bool(self._search(is_it))
 
     def maker_of(self, output_hash: str) -> str | None:
         """The run that made an output, by DVC's hash of it."""

@@ -180,8 +180,10 @@ def small_texts(count: int, *, seed: int) -> list[str]:
 _prefect_home: list[str] = []
 
 
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_xdist_auto_num_workers() -> int | None:
     """One more than there are cores: the tests of flows often wait for a server."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:  # somebody has set it: xdist reads it
+        return None
     return (os.cpu_count() or 1) + 1
 
 

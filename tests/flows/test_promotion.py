@@ -10,6 +10,8 @@ import pytest
 from conftest import ROOT
 from stores import make_store, registered
 
+from flows import retrain
+from flows.budget import Budget, OutOfTimeError
 from flows.champion_file import CHAMPION_FILE, LOG_FILE, disagreement
 from flows.moving import ChangedError
 from flows.parity import PARITY, check_version
@@ -25,6 +27,7 @@ from flows.promoting import (
 from flows.promotion import promote, reconcile, settle
 from flows.promotion_log import DisagreementError, PromotionLog
 from flows.registry import CHALLENGER, CHAMPION, GATE_TAG, Registry, registry_alone
+from flows.summary import Summary
 from flows.version_files import LISTING, check_stored
 from flows.workspace import BusyError
 from wordmill.errors import DataError, ParamsError
@@ -205,6 +208,45 @@ def test_what_the_gate_lets_through_and_a_kill_stopped_is_not_settled(registry):
     assert is_decided(registry, "2")  # a person took it back
     registry.tag("3", GATE_TAG, "HOLD")
     assert is_decided(registry, "3")
+
+
+def test_the_same_version_made_again_does_not_undo_a_rollback(registry, monkeypatch):
+    promoted(registry, "1")
+    registry.tag("2", GATE_TAG, "PROMOTE")
+    promoted(registry, "2", expected="1", verdict=verdict_of("PROMOTE"))
+    roll_back(registry.name, to=None, reason="")
+    asked = []
+
+    def judge(*_):
+        asked.append("gate")
+        return verdict_of("HOLD")
+
+    for number in ("2", "3"):
+        registry.tag(number, "made", number)
+        monkeypatch.setattr(retrain, "version_tags", lambda made=number: {"made": made})
+        monkeypatch.setattr(retrain, "gate_task", judge)
+        summary = Summary(model=registry.name)
+        retrain._take_to_registry(registry, summary, None, Budget(None), "run", {})
+        assert summary.standing.version == number
+        assert (summary.is_promoted, summary.is_judged) == (False, number == "3")
+    assert asked == ["gate"]  # to version 3, of which nothing was said yet
+    assert state(registry) == ("1", "1", "1")
+
+
+def test_a_gate_that_the_budget_stopped_has_judged_nothing(registry, monkeypatch):
+    promoted(registry, "1")
+
+    def late(*_):
+        raise OutOfTimeError("gate: stopped")
+
+    monkeypatch.setattr(retrain, "version_tags", dict)
+    monkeypatch.setattr(registry, "verified_version_of", lambda _: "2")
+    monkeypatch.setattr(retrain, "gate_task", late)
+    summary = Summary(model=registry.name)
+    retrain._take_to_registry(registry, summary, None, Budget(0), "run", {})
+    assert (summary.is_out_of_time, summary.is_judged) == (True, False)
+    assert summary.held_because == "gate: stopped"
+    assert not is_decided(registry, "2")
 
 
 @pytest.mark.parametrize("said", ["HOLD", "REJECT"])

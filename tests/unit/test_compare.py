@@ -350,6 +350,17 @@ def test_an_evaluation_that_is_in_no_cache_is_said(project):
         command(["main", "workspace"], out=None)
 
 
+@pytest.mark.parametrize("is_listing", [True, False])
+def test_an_evaluation_that_was_changed_in_the_cache_is_said(project, is_listing):
+    from flows.compare import compare as command
+
+    for file in (project / ".dvc/cache/files/md5").rglob("*"):
+        if file.is_file() and (file.suffix == ".dir") is is_listing:
+            file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(DataError, match="was changed in DVC's cache"):
+        command(["main", "workspace"], out=None)
+
+
 def test_nothing_in_common_is_an_error(project):
     from flows.compare import compare as command
 

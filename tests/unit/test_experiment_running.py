@@ -2,15 +2,21 @@
 
 import fcntl
 import os
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dvc.exceptions import ReproductionError
+from dvc.stage.exceptions import StageCmdFailedError
 
+from flows import experiment_run
 from flows import experiment_running as running
 from flows.experiment_record import Remembered, recall, remember
 from flows.experiment_table import done_table
 from flows.grid import Combination
 from flows.group import group
+from wordmill.errors import WordmillError
 
 KEYS = {"pretrain": "k1", "finetune": "k2"}
 
@@ -91,6 +97,29 @@ def test_one_that_is_not_worth_going_on_ends_and_the_other_runs_on(experiments, 
     assert not list((one.place.parents[1] / "scratch").iterdir())  # checkpoints go too
     assert supply.came_to[2].status == "failed"  # it left without a word
     assert two.place.exists()
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"), [("kill -9 $$", 75), ("kill $$", 75), ("exit 143", 75), ("exit 3", 3)]
+)
+def test_one_that_was_killed_may_be_tried_again(experiments, monkeypatch, ends, status):
+    one, _ = experiments
+    remember(one.memory, replace(one.remembered, status="begun"))
+    supply = Supply([one])
+    run_with(monkeypatch, supply, ["sh", "-c", ends])
+    assert (supply.came_to[1].status, supply.came_to[1].exit_status) == ("failed", status)
+
+
+@pytest.mark.parametrize(("left_with", "status"), [(-9, 75), (65, 1)])
+def test_a_stage_that_was_killed_may_be_tried_again(monkeypatch, left_with, status):
+    def reproduce(*_, **__):
+        raise ReproductionError("failed to reproduce") from StageCmdFailedError("x", left_with)
+
+    monkeypatch.setattr(experiment_run, "Repo", nullcontext)
+    monkeypatch.setattr(experiment_run, "reproduce", reproduce)
+    with pytest.raises(WordmillError, match=f"pretrain: .*exited with {left_with}") as failed:
+        experiment_run._reproduced("pretrain")
+    assert failed.value.exit_status == status
 
 
 def test_checkpoints_that_another_goes_on_from_stay(experiments, monkeypatch):

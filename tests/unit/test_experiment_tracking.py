@@ -45,7 +45,14 @@ def test_runs_of_a_killed_grid_end_and_are_taken_up_again(tracking):
     assert {status(one) for one in (parent, waits, works, trains)} == {"KILLED"}
     assert (status(done), status(alien)) == ("FINISHED", "RUNNING")
     assert end_left_behind(tracking) == []
-    GridRuns(folder, [])
+    again = GridRuns(folder, [])
     assert status(parent) == "RUNNING"
+    killed = begun("hunt-4", parent)  # its process, and the grid went on
+    failed = begun("hunt-5", parent, "FAILED")
+    stages = [begun("finetune", one) for one in (killed, failed)]
+    again.end("FAILED")
+    assert {status(one) for one in (parent, failed)} == {"FAILED"}
+    assert {status(one) for one in (killed, *stages)} == {"KILLED"}
+    assert status(done) == "FINISHED"
     tracking.client.delete_run(parent)
     assert end_left_behind(tracking) == []

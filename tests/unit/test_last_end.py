@@ -1,5 +1,6 @@
 """That nothing is new is said at once only where it is sure; whatever differs is a doubt."""
 
+import fcntl
 import json
 import sqlite3
 from collections.abc import Callable
@@ -23,12 +24,12 @@ CREATE TABLE registered_model_aliases (alias, version, name);
 CREATE TABLE registered_model_tags (key, value, name);
 CREATE TABLE model_versions (name, version, run_id);
 CREATE TABLE model_version_tags (key, value, name, version);
-CREATE TABLE runs (run_uuid, status);
+CREATE TABLE runs (run_uuid, status, lifecycle_stage);
 CREATE TABLE tags (run_uuid, key, value);
 INSERT INTO registered_models VALUES ('m', 1);
 INSERT INTO registered_model_aliases VALUES ('champion', 1, 'm');
 INSERT INTO model_versions VALUES ('m', 1, 'r');
-INSERT INTO runs VALUES ('r', 'FINISHED');
+INSERT INTO runs VALUES ('r', 'FINISHED', 'active');
 """
 
 
@@ -111,9 +112,10 @@ DOUBTS: dict[str, Callable[[], object]] = {
     "no store": lambda: Path("mlflow.db").unlink(),
     "a store that is none": lambda: Path("mlflow.db").write_text("x" * 5000),
     "an MLflow run left running": lambda: sql(
-        "INSERT INTO runs VALUES ('k', 'RUNNING');"
+        "INSERT INTO runs VALUES ('k', 'RUNNING', 'active');"
         f"INSERT INTO tags VALUES ('k', 'wordmill.workspace', '{Path.cwd()}')"
     ),
+    "a grid that was killed": lambda: grid("RUNNING"),
     "a flow that was killed": lambda: (
         Path(".wordmill/flows").mkdir(parents=True),
         Path(".wordmill/flows/x").touch(),
@@ -126,6 +128,12 @@ DOUBTS: dict[str, Callable[[], object]] = {
     "a record of another kind": lambda: RECORD.write_text("[]"),
     "an older record": lambda: RECORD.write_text(RECORD.read_text().replace('"rest"', '"text"')),
 }
+
+
+def grid(status: str, stage: str = "active") -> None:
+    write(".wordmill/experiments/hunt/mlflow-run", "g")
+    Path(".wordmill/experiments/hunt/lock").touch()
+    sql(f"INSERT INTO runs VALUES ('g', '{status}', '{stage}')")
 
 
 def write(path: str, text: str) -> None:
@@ -144,6 +152,20 @@ def test_what_is_no_difference(project):
     write(".dvc/tmp/rwlock", "{}")
     sql("INSERT INTO model_versions VALUES ('another model', 1, 'r')")
     assert still_stands() is not None
+
+
+@pytest.mark.parametrize(("status", "stage"), [("KILLED", "active"), ("RUNNING", "deleted")])
+def test_a_grid_that_has_ended_is_no_doubt(project, status, stage):
+    grid(status, stage)
+    assert still_stands() is not None
+
+
+def test_a_grid_at_work_is_no_doubt(project):
+    grid("RUNNING")
+    with Path(".wordmill/experiments/hunt/lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert still_stands() is not None
+    assert still_stands() is None
 
 
 def test_a_stage_that_would_run_and_another_store_are_doubts(project, changes, monkeypatch):

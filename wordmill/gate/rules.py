@@ -241,7 +241,8 @@ def _memorization(evidence: Evidence, params: GateParams) -> Iterator[Finding]:
     for one in evidence.memorization:
         if params.max_memorized is not None and not one["count"]:
             length = one["prefix_tokens"] + one["continuation_tokens"]
-            said = f"no training text is longer than the {length:,} tokens of a probe"
+            said = f"no training text has the {length:,} tokens of a probe; set prefix_tokens and"
+            said += " continuation_tokens of evaluate.probes.memorization lower"
             yield _finding("memorization", "training text", "HOLD", said)
         elif params.max_memorized is not None:
             share = one["exact_share"]
