@@ -6,7 +6,7 @@ no further stage starts. That is no failure: the next start goes on from there.
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -45,20 +45,8 @@ class Budget:
         return "no budget" if self.hours is None else f"its budget of {self.hours:g} h"
 
     @contextmanager
-    def over(
-        self,
-        child: Child,
-        *,
-        ask: Callable[[Child], None] = pass_sigterm_on,
-        grace_seconds: float = _GRACE_SECONDS,
-    ) -> Generator[None]:
-        """End the child when time is over: gently, and for good when it does not listen.
-
-        Args:
-            child: leads a group.
-            ask: tells it that time is over.
-            grace_seconds: that it has from then on.
-        """
+    def over(self, child: Child, *, grace_seconds: float = _GRACE_SECONDS) -> Generator[None]:
+        """End the child when time is over: gently, and for good when it does not listen."""
         if self.seconds_left is None:
             yield
             return
@@ -67,7 +55,7 @@ class Budget:
         def watch() -> None:
             if is_done.wait(self.seconds_left):
                 return
-            ask(child)
+            pass_sigterm_on(child)
             if not is_done.wait(grace_seconds):
                 end(child)
 

@@ -20,13 +20,12 @@ from flows.experiment_record import Remembered, recall, remember
 from flows.experiment_space import EXPERIMENTS
 from flows.gc_alone import nothing_freed
 from flows.grid import Combination, short_hash
-from flows.group import Child, group
+from flows.group import BY_SIGNAL, Child, group, shell_status
 from flows.workspace import BusyError
 from wordmill.errors import ParamsError, TryAgainError
 from wordmill.report.run_story import duration
 
 _POLL_SECONDS = 0.2
-_BY_SIGNAL = 128  # and the signal's number: a status as a shell says it
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
@@ -201,9 +200,9 @@ def _ended(one: Planned, status: int, reason: str, total: int) -> None:
         tell(one, total, f"pruned: {reason}")
     else:
         if found.status == "begun":  # killed, or a fault of ours
-            told = status if status > 0 else 128 - status
+            told = shell_status(status)
             # Killed or told to stop, it is tried again when the grid or the search is.
-            found.exit_status = TryAgainError.exit_status if told > _BY_SIGNAL else told
+            found.exit_status = TryAgainError.exit_status if told > BY_SIGNAL else told
             found.message = f"its process ended with status {told}"
         found.status = "failed"
         remember(one.memory, found)

@@ -29,18 +29,6 @@ def nothing_freed() -> Generator[None]:
         yield
 
 
-def is_at_work(name: str) -> bool:
-    """Whether somebody holds a lock of this project; it is not taken."""
-    try:
-        with (STATE / "locks" / name).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
 @contextmanager
 def alone() -> Generator[None]:
     """Hold the project, its registry, its experiments and DVC.

@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.experiment_space import EXPERIMENTS
-from flows.gc_alone import is_at_work
 from flows.gc_found import Held, Loose, Part, bytes_of
 from flows.gc_needed import Needed, is_unfinished, workspaces
-from flows.workspace import STATE, BusyError, only_one
+from flows.workspace import STATE, BusyError, is_held, only_one
 from wordmill.errors import DataError, WordmillError
 from wordmill.params.section import read_params
 
@@ -82,7 +81,7 @@ def _part(kind: str, sources: list[Iterator[Left]], newest: float) -> Part:
 
 
 def _as_it_is(one: Left) -> Left:
-    if one.lock and is_at_work(one.lock):
+    if one.lock and is_held(STATE / "locks" / one.lock):
         return replace(one, why=_AT_WORK, is_needed=True)
     return one
 

@@ -20,6 +20,8 @@ from typing import IO, Any, Protocol, TypeVar
 
 import psutil
 
+BY_SIGNAL = 128
+"""A program that leaves on a signal says so as a shell would: this and the signal's number."""
 GRACE_SECONDS = 20.0
 # Read in the child: by the time it asks for its parent, the parent may be gone.
 _STARTER_VARIABLE = "WORDMILL_STARTER"
@@ -83,7 +85,16 @@ def status_of(command: list[str]) -> int:
     # The flow may need one grace to end its stage, and then some to say so.
     with group(command, environment=dict(os.environ), grace_seconds=2 * GRACE_SECONDS) as flow:
         status = flow.wait()
-    return status if status >= 0 else 128 - status
+    return shell_status(status)
+
+
+def shell_status(status: int) -> int:
+    """A process's exit status as a shell says it: of a signal, 128 and its number.
+
+    Args:
+        status: as Python has it: of a signal, its number below 0.
+    """
+    return status if status >= 0 else BY_SIGNAL - status
 
 
 @contextmanager
@@ -97,16 +108,17 @@ def ended(child: C, *, grace_seconds: float = GRACE_SECONDS) -> Generator[C]:
             child.stdout.close()
 
 
-def lead(starter: int | None = None) -> None:
+def lead(starter: int | None = None, *, is_at_work: bool = False) -> None:
     """In the child: leave on SIGTERM without a traceback, and end with the starter.
 
     On SIGUSR1 it stays, and its own children get SIGTERM.
 
     Args:
         starter: its process id; None takes the one that `group` has told.
+        is_at_work: it does the work itself: on SIGUSR1 it leaves as on SIGTERM.
     """
     exit_on_sigterm()
-    signal.signal(_PASS_ON, _to_children)
+    signal.signal(_PASS_ON, _to_itself if is_at_work else _to_children)
     parent = int(os.environ[_STARTER_VARIABLE]) if starter is None else starter
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
@@ -115,7 +127,7 @@ def exit_on_sigterm() -> None:
     """Leave on SIGTERM, or when the terminal closes, as on any exit: with every `finally`."""
 
     def leave(number: int, _: object) -> None:
-        sys.exit(128 + number)
+        sys.exit(BY_SIGNAL + number)
 
     for sign in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, leave)
@@ -129,16 +141,14 @@ def _end_with(starter: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def terminate(child: Child) -> None:
-    """SIGTERM to the leader, where that is itself the one at work."""
-    if child.poll() is None:
-        child.terminate()
-
-
 def pass_sigterm_on(child: Child) -> None:
-    """SIGTERM to what the leader started, not to the leader: it hears how they end."""
+    """SIGTERM to what is at work below the leader, or to one that works itself."""
     if child.poll() is None:
         child.send_signal(_PASS_ON)
+
+
+def _to_itself(_number: int, _frame: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _to_children(_number: int, _frame: object) -> None:

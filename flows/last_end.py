@@ -5,7 +5,6 @@ MLflow or Prefect. Nothing is concluded from the record but that nothing has cha
 differs from it, can't be read, or needs repair is a doubt, and a doubt takes the long way.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flows.changes import Look
 from flows.doubt import DoubtError
 from flows.outside import moved_on
-from flows.workspace import PARAMS, STATE
+from flows.workspace import PARAMS, STATE, is_held
 from wordmill.errors import WordmillError
 from wordmill.files import replaced_file, write_json
 
@@ -160,16 +159,7 @@ def _needs_repair() -> bool:
 def _has_killed_grid(tables: sqlite3.Connection) -> bool:
     for file in _GRIDS.glob("*/mlflow-run"):
         ((is_running,),) = tables.execute(_RUNNING, (file.read_text(encoding="utf-8"),))
-        if is_running and not _is_held(file.with_name("lock")):
-            return True
-    return False
-
-
-def _is_held(path: Path) -> bool:
-    with path.open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if is_running and not is_held(file.with_name("lock")):
             return True
     return False
 

@@ -7,6 +7,6 @@ from flows.group import lead
 
 if __name__ == "__main__":
     _, module, *arguments = sys.argv
-    lead()
+    lead(is_at_work=True)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flows.budget import Budget
-from flows.group import Child, group, pass_sigterm_on, terminate
+from flows.group import BY_SIGNAL, Child, group
 from flows.starter import Starter
 from wordmill.errors import TryAgainError
 
@@ -34,8 +34,6 @@ Verdict = Literal["ran", "restored", "reused", "failed", "stopped"]
 # What the last lines of a process say that found no memory; the kernel's own way is SIGKILL.
 _OUT_OF_MEMORY = re.compile(r"MemoryError|OutOfMemoryError|can't allocate memory")
 _NUM_LAST_LINES = 20
-
-_BY_SIGNAL = 128  # a program that leaves on a signal says so as a shell would: 128 and its number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +93,12 @@ def run_stage(
             starter.child(stage, is_forced=is_forced, environment=environment)
             if starter
             else group(_outside(stage), environment=environment, output=subprocess.PIPE) as child,
-            budget.over(child, ask=pass_sigterm_on if starter else terminate),
+            budget.over(child),
         ):
             last_lines = relay(child, log)
             status = child.wait()
-            if starter is None and status > _BY_SIGNAL:
-                status = _BY_SIGNAL - status
+            if starter is None and status > BY_SIGNAL:
+                status = BY_SIGNAL - status
         report = json.loads(report_path.read_text()) if report_path.exists() else None
     seconds = time.monotonic() - started_at
     outcome = _outcome(stage, why, status, report, last_lines=last_lines, seconds=seconds)

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import psutil
@@ -31,6 +31,9 @@ from flows.notify import tell
 from flows.workspace import STATE, BusyError, only_one
 from wordmill.errors import TryAgainError
 
+if TYPE_CHECKING:
+    from flows.tracking import Tracking
+
 _BEGUN = STATE / "flows"
 _DVC_FOLDER = Path(".dvc/tmp")
 _OUTPUTS = Path("data")
@@ -47,13 +50,29 @@ def begun(flow_run_id: UUID) -> Generator[None]:
     mark.unlink(missing_ok=True)  # not in a `finally`: the state is not told yet where one raises
 
 
-def repair(mine: UUID) -> list[str]:
+def repair(mine: UUID, tracking: "Tracking") -> list[str]:
     """Mend what is left; returns a line for each kind of damage.
 
     Args:
         mine: the flow run that asks, which lives.
+        tracking: the project's runs in MLflow.
     """
-    return repair_dvc() + repair_outputs() + repair_flow_runs(mine)
+    return repair_runs(tracking) + repair_dvc() + repair_outputs() + repair_flow_runs(mine)
+
+
+def repair_runs(tracking: "Tracking") -> list[str]:
+    """End the runs in MLflow whose flow or grid is gone, and those of their stages."""
+    from flows.experiment_tracking import end_left_behind  # MLflow; batches do without
+
+    found: list[str] = []
+    if left := tracking.close_left_behind():
+        names = ", ".join(left)
+        found.append(f"Repaired: MLflow runs of a killed flow were ended: {names}.")
+    if left := end_left_behind(tracking):
+        names = ", ".join(left)
+        again = "started again, they go on"
+        found.append(f"Repaired: MLflow runs of killed experiments were ended: {names}; {again}.")
+    return found
 
 
 def repair_dvc(folder: Path = _DVC_FOLDER) -> list[str]:

@@ -18,9 +18,8 @@ from flows import artifacts, dag, last_end
 from flows.budget import Budget, OutOfTimeError
 from flows.cancel import cancellable
 from flows.ending import ended_by, exit_status
-from flows.experiment_tracking import end_left_behind
 from flows.gate import gate
-from flows.group import lead
+from flows.group import lead, shell_status
 from flows.hush import hush
 from flows.keeping import keep
 from flows.lineage import dvc_tags, git_tags, version_tags
@@ -162,7 +161,7 @@ def _ended(summary: Summary) -> State[int]:
     if failed := summary.failed:
         is_data = failed.exit_status == DataError.exit_status and failed.stage in _JUDGE_DATA
         name = "Rejected" if is_data else "Failed"
-        return Failed(name=name, message=told, data=_shell_status(failed))
+        return Failed(name=name, message=told, data=shell_status(failed.exit_status))
     if summary.stopped or summary.is_out_of_time:
         return Completed(name="Stopped", message=told, data=TryAgainError.exit_status)
     if summary.pipeline_run is None:
@@ -183,16 +182,7 @@ def _brought_up_to_date(
     tracking = Tracking()
     registry = Registry(tracking.client, params.registry.name)
     summary = Summary(model=registry.name)
-    if left := tracking.close_left_behind():
-        names = ", ".join(left)
-        summary.repaired.append(f"Repaired: MLflow runs of a killed flow were ended: {names}.")
-    if left := end_left_behind(tracking):
-        names = ", ".join(left)
-        summary.repaired.append(
-            f"Repaired: MLflow runs of killed experiments were ended: {names}; started again,"
-            " they go on."
-        )
-    summary.repaired += repair(flow_run.id)
+    summary.repaired += repair(flow_run.id, tracking)
     try:
         summary.repaired += settled(registry)
     except DisagreementError as error:  # training need not wait for it
@@ -217,11 +207,6 @@ def _brought_up_to_date(
         _link(tracking, summary, run_id)
         _take_to_registry(registry, summary, params, budget, run_id, tags)
     return summary
-
-
-def _shell_status(failed: Outcome) -> int:
-    """A stage killed by a signal leaves as a shell would say it: 128 and the signal's number."""
-    return failed.exit_status if failed.exit_status > 0 else 128 - failed.exit_status
 
 
 def _run(

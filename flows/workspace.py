@@ -75,6 +75,18 @@ def only_flow() -> Generator[None]:
         yield
 
 
+def is_held(lock_file: Path) -> bool:
+    """Whether a process holds a lock; it is not taken."""
+    try:
+        with lock_file.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 @contextmanager
 def only_one(name: str, *, otherwise: str) -> Generator[None]:
     """Hold a lock of this project; the kernel gives it back when the process ends.

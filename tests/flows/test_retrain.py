@@ -210,6 +210,8 @@ def test_a_finetune_param_reruns_its_stages_and_makes_a_challenger(project, firs
     assert "models:/small/2, registered, challenger; champion is version 1" in done.stdout
     # It has learnt too little; a person may go against the gate.
     assert "Gate: REJECT, version 2 against the champion, version 1" in done.stdout
+    refused = run_in(project, "python", "-m", "flows.cli", "promote", "2")
+    assert (refused.returncode, "the gate says REJECT" in refused.stderr) == (2, True)
     done = run_in(project, "python", "-m", "flows.cli", "promote", "2", "--reason", "to see it")
     said = "champion of small: version 2 (was 1), against the gate's REJECT"
     assert done.stdout.splitlines()[-1] == said

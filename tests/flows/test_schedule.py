@@ -144,7 +144,7 @@ def test_a_budget_stops_cleanly_and_the_next_start_goes_on(make_project, prefect
     assert "resuming after step" in again.stdout + again.stderr
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_server_that_is_away_is_asked_again_and_bad_data_is_not(make_project, tmp_path, hook):
     project = make_project("away")
     texts, _ = SMALL_PARAMS["ingest"]["sources"]
